@@ -1,0 +1,208 @@
+/**
+ * The raw contract of the native addon. `lib/` is its only caller: it validates every argument and words
+ * every message for a person; the addon checks again only what could otherwise crash the process.
+ *
+ * Pixels are those of the original image, x right, y down, (0, 0) the centre of the top-left pixel.
+ * Promises reject, methods never throw for what a running job finds; both use the class given to
+ * {@link setErrorClass}, constructed as `new ErrorClass(code, message)`.
+ */
+
+/** Version of this contract; `lib/` refuses an addon that reports another. */
+export const abiVersion: number
+
+/** The class of every error the addon raises in this environment. Without it, plain `Error`s with a `code`. */
+export function setErrorClass(errorClass: new (code: string, message: string) => Error): void
+
+/** What runs underneath: for `seg-sam doctor`. Loads nothing and starts no thread. */
+export function runtimeInfo(): RuntimeInfo
+
+export interface RuntimeInfo {
+  /** libtorch's version as built against, for example `2.13.0`. */
+  libtorch: string
+  /** File the libtorch code was loaded from. */
+  libtorchPath: string
+  /** libtorch has CUDA code (a device may still be missing). */
+  cudaBuilt: boolean
+  cudaDevices: { name: string; index: number }[]
+  /** Why no CUDA device can be used, empty where one can. */
+  cudaError: string
+  /** Threads libtorch uses within one operation. */
+  threads: number
+  /** Best x86 or Arm instruction sets of this processor that libtorch can use, for example `AVX512`. */
+  cpuCapability: string
+  /** Matrix instructions for bf16: `amx`, `avx512_bf16` or an empty string. */
+  bf16: string
+}
+
+/** Live native objects and bytes, process-wide: leak tests and monitoring. */
+export function counters(): { models: number; scenes: number; queued: number; sceneBytes: number }
+
+/** Handed to an asynchronous method; `cancel()` drops the job if it has not started (rejection code `ABORTED`). */
+export class Cancellation {
+  constructor()
+  cancel(): void
+}
+
+export interface ModelFiles {
+  encoder: string
+  decoder: string
+  /** `null`: the bundle carries no text encoder, so new class cards cannot be embedded. */
+  textEncoder: string | null
+}
+
+export interface ModelOptions {
+  device: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
+  /** Arithmetic of the image encoder; the decoders run in fp32. `auto`: bf16 where the device multiplies it in hardware. */
+  precision: 'auto' | 'fp32' | 'bf16' | 'fp16'
+  /** Side S of the square the encoder sees. */
+  imageSize: number
+  /** `longest`: aspect kept, padded bottom-right; `stretch`: each axis on its own. */
+  resizeMode: 'longest' | 'stretch'
+  /** Per channel, on the 0-255 scale. */
+  pixelMean: [number, number, number]
+  pixelStd: [number, number, number]
+  /** Side of the low-resolution logits and of mask prompts. */
+  maskSize: number
+  /** Width of a sentence embedding from the text encoder. */
+  textWidth: number
+}
+
+export class Model {
+  private constructor()
+  static load(files: ModelFiles, options: ModelOptions, cancellation?: Cancellation): Promise<Model>
+  /** Where the model runs, for example `cpu` or `cuda:0`. */
+  readonly device: string
+  readonly precision: 'fp32' | 'bf16' | 'fp16'
+  readonly disposed: boolean
+  /**
+   * Embeds tokenised sentences. `ids` and `attention` are row-major (rows, length).
+   * Resolves to (rows, textWidth) float32.
+   */
+  embedText(ids: BigInt64Array, attention: BigInt64Array, rows: number, length: number, cancellation?: Cancellation): Promise<Float32Array>
+  /**
+   * Pools each class's sentence embeddings into one class vector. `sentences` is (sum of counts, textWidth), `counts`
+   * the number of sentences of each class in order. The result is immutable and may be used with any scene of this model.
+   */
+  prepareClasses(sentences: Float32Array, counts: Int32Array, cancellation?: Cancellation): Promise<ClassSet>
+  /** Encodes a batch of images, in one forward pass of the encoder; the scenes come in the order of the images. */
+  encode(images: ImageView[], cancellation?: Cancellation): Promise<Scene[]>
+  /** Frees the weights once running jobs have ended; later calls reject with `DISPOSED`. Idempotent. */
+  dispose(): void
+}
+
+/** An opaque set of K class vectors on the model's device. */
+export class ClassSet {
+  private constructor()
+  /** K */
+  readonly size: number
+  dispose(): void
+}
+
+export interface ImageView {
+  /** Row-major, channels interleaved; length = width * height * channels. */
+  data: Uint8Array | Uint8ClampedArray | Uint16Array | Int16Array | Float32Array
+  width: number
+  height: number
+  /** 1 gray, 3 RGB, 4 RGBA (alpha ignored). */
+  channels: 1 | 3 | 4
+  /** Intensities mapped to 0 and 255; `null`: [0, 255] for 8-bit data, else the 0.5 and 99.5 percentiles of the image. */
+  window: [number, number] | null
+  /** Read `data` in place while the promise is pending, instead of copying it before the promise is handed back. */
+  borrow: boolean
+}
+
+export class Scene {
+  private constructor()
+  /** Of the original image. */
+  readonly width: number
+  readonly height: number
+  /** Bytes of the features kept on the device. */
+  readonly bytes: number
+  readonly disposed: boolean
+  /**
+   * Decodes P prompts of the same shape (N points each, with or without a mask) with both decoders.
+   * The addon splits large batches to bound its memory; results do not depend on the split.
+   */
+  decode(prompts: PromptBatch, classes: ClassSet, options: DecodeOptions, cancellation?: Cancellation): Promise<Decoded>
+  /** Frees the features once running jobs have ended. Idempotent. */
+  dispose(): void
+}
+
+export interface PromptBatch {
+  /** P */
+  count: number
+  /** N, box corners included; at least 1. */
+  pointsPerPrompt: number
+  /** (P, N, 2): x, y in pixels of the original image. */
+  points: Float32Array
+  /** (P, N): 1 foreground, 0 background, 2 top-left and 3 bottom-right corner of a box, -1 padding. */
+  labels: Int32Array
+  /** (P, maskSize, maskSize) logits of an earlier decode, or `null`. */
+  masks: Float32Array | null
+}
+
+export interface DecodeOptions {
+  /** Three masks a prompt (whole, part, subpart) instead of one. */
+  multimask: boolean
+  /** Logits above this value are foreground (SAM: 0). */
+  threshold: number
+  /** Pre-allocated result for `masks`, of exactly that length; filled when the promise resolves. */
+  out: Uint8Array | null
+}
+
+/** M is 3 with multimask, else 1; h = w = maskSize; H, W those of the original image; K that of the class set. */
+export interface Decoded {
+  masksPerPrompt: number
+  /** (P, M, H, W) of 0 and 1, from the semantic-agnostic decoder. */
+  masks: Uint8Array
+  /** (P, M, h, w) */
+  logits: Float32Array
+  /** (P, M) predicted IoU. */
+  iou: Float32Array
+  /** (P, H, W) of 0 and 1, from the semantic-aware decoder. */
+  semanticMasks: Uint8Array
+  /** (P, h, w) */
+  semanticLogits: Float32Array
+  /** (P, M) IoU of each binary mask with the semantic mask at the original size; 1 where both are empty. */
+  agreement: Float32Array
+  /** (P, K + 1) probabilities that the prompted object is of each class; the last is "nothing". */
+  classProbabilities: Float32Array
+  /** (P, K) probability that an unprompted object of each class is in the image: the maximum over the CO-tokens. */
+  presence: Float32Array
+}
+
+/*
+ * Masks: synchronous, on masks of 0 and non-zero, row-major, length = width * height.
+ */
+
+export interface Component {
+  area: number
+  /** Inclusive pixel indices [x0, y0, x1, y1]. */
+  bbox: [number, number, number, number]
+}
+
+/** Pixels set and the box around them: inclusive indices, `null` where the mask is empty. */
+export function maskStats(mask: Uint8Array, width: number, height: number): { area: number; bbox: [number, number, number, number] | null }
+/** Labels 1..n in the order in which a row-major scan meets them. Connectivity 4 or 8. */
+export function connectedComponents(mask: Uint8Array, width: number, height: number, connectivity: 4 | 8): { labels: Int32Array; components: Component[] }
+/** A copy with every background region that does not touch the border, and is at most `maxArea` pixels (0: any), filled. Background is 4-connected. */
+export function fillHoles(mask: Uint8Array, width: number, height: number, maxArea: number): Uint8Array
+/** COCO's uncompressed run lengths: column-major, first run background. */
+export function encodeRle(mask: Uint8Array, width: number, height: number): Uint32Array
+export function decodeRle(counts: Uint32Array, width: number, height: number): Uint8Array
+/** COCO's compressed string of run lengths, and back. */
+export function compressRle(counts: Uint32Array): string
+export function decompressRle(text: string): Uint32Array
+/**
+ * Boundaries between foreground and background along pixel edges: closed rings of x, y (first point not repeated,
+ * collinear points dropped), in coordinates where the pixel (0, 0) covers [-0.5, 0.5]². Outer rings run clockwise as
+ * seen on the screen, holes counter-clockwise; a hole follows its outer ring. Foreground is 4-connected.
+ */
+export function maskPolygons(mask: Uint8Array, width: number, height: number): { ring: Float64Array; hole: boolean }[]
+/** Intersection over union; 1 where both are empty. */
+export function maskIou(a: Uint8Array, b: Uint8Array): number
+/** (count, side, side) logits to (count, height, width) masks at the original size, as a decode does it. */
+export function upscaleMasks(
+  logits: Float32Array, count: number, side: number, width: number, height: number,
+  imageSize: number, resizeMode: 'longest' | 'stretch', threshold: number,
+): Uint8Array
