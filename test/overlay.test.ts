@@ -1,3 +1,6 @@
+import { mkdtemp, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
@@ -69,7 +72,9 @@ describe('drawOverlay', () => {
   })
 
   test('writes letters, not boxes, where the machine has no font', async () => {
-    process.env.FONTCONFIG_FILE = '/dev/null'
+    const noFonts = join(await mkdtemp(join(tmpdir(), 'seg-sam-')), 'fonts.conf')
+    await writeFile(noFonts, '<?xml version="1.0"?><fontconfig></fontconfig>')
+    process.env.FONTCONFIG_FILE = noFonts
     const named = (name: string) => [{ mask: block(4, 4, 11, 11), label: { id: 'x', name, probability: 1 } }]
     const one = await draw(grayImage(16, 16, 100), named('nmnmnm'))
     const other = await draw(grayImage(16, 16, 100), named('mnmnmn'))
