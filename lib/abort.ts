@@ -1,0 +1,44 @@
+import type { Cancellation } from '../binding.js'
+import { addon } from './addon.js'
+
+interface AbortRules<T> {
+  signal: AbortSignal | undefined
+  /** Frees a result that arrives after the caller has been told of the abort. */
+  discard?: (late: T) => void
+  /** The job uses the caller's memory: reject only when it has let go of it. */
+  holdsCallersMemory?: boolean
+}
+
+/**
+ * Runs a native job under an `AbortSignal`. An abort drops a job that has not started; one that runs is left to end,
+ * and its result discarded. Rejects with `signal.reason`.
+ */
+export async function abortable<T>(
+  start: (cancellation?: Cancellation) => Promise<T>,
+  { signal, discard, holdsCallersMemory }: AbortRules<T>,
+): Promise<T> {
+  if (!signal) return start()
+  signal.throwIfAborted()
+
+  const cancellation = new (addon().Cancellation)()
+  let onAbort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      cancellation.cancel()
+      if (!holdsCallersMemory) reject(signal.reason)
+    }
+  })
+  signal.addEventListener('abort', onAbort, { once: true })
+  const job = start(cancellation)
+  try {
+    const result = await Promise.race([job, aborted])
+    signal.throwIfAborted()
+    return result
+  } catch (error) {
+    if (!signal.aborted) throw error
+    job.then(discard, () => {})
+    throw signal.reason
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

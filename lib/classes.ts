@@ -1,0 +1,206 @@
+import { distance } from 'fastest-levenshtein'
+import { z } from 'zod'
+import type { ClassSet, Model } from '../binding.js'
+import { SegSamError, unexpected } from './errors.js'
+import type { SentenceEncoder } from './sentences.js'
+
+/** A code for the class in a terminology, for example `{ scheme: 'SCT', value: '10200004', meaning: 'Liver' }`. */
+export interface ClassCode {
+  scheme: string
+  value: string
+  meaning?: string | undefined
+}
+
+/** What the model is told about a class; one entry of the bundle's `classes.json`. */
+export interface ClassCard {
+  /** For example `kidney_left`. */
+  id: string
+  /** For people, for example `Left kidney`. */
+  name: string
+  synonyms?: readonly string[] | undefined
+  codes?: readonly ClassCode[] | undefined
+  /** Hints for readers; the model does not see them. */
+  modalities?: readonly string[] | undefined
+  /** One statement each on shape, position, neighbours, appearance, typical confusions. */
+  sentences: readonly string[]
+}
+
+/**
+ * A class of your own. Say what it looks like in `sentences`, or in a `description` that is split into sentences.
+ * How well the model recognises a class it was not trained on is unproven: measure it.
+ */
+export type NewClassCard =
+  | (ClassCard & { description?: undefined })
+  | (Omit<ClassCard, 'sentences'> & { sentences?: undefined; description: string })
+
+const text = z.string().trim().min(1)
+
+const cardShape = {
+  id: text,
+  name: text,
+  synonyms: z.array(text).optional(),
+  codes: z.array(z.object({ scheme: text, value: text, meaning: z.string().optional() })).optional(),
+  modalities: z.array(text).optional(),
+}
+
+const cardSchema = z.object({ ...cardShape, sentences: z.array(text) })
+
+const newCardSchema = z.union([
+  cardSchema.extend({ description: z.undefined().optional() }),
+  z.object({ ...cardShape, sentences: z.undefined().optional(), description: text }),
+])
+
+/** The content of `classes.json`. */
+export const classFileSchema = z.object({
+  schema: z.literal(1),
+  classes: z
+    .array(cardSchema)
+    .min(1)
+    .refine((cards) => new Set(cards.map(({ id }) => id)).size === cards.length, 'two classes have the same id'),
+})
+
+/** Class cards together with their vectors on the device. */
+export interface PreparedClasses {
+  cards: readonly ClassCard[]
+  vectors: ClassSet
+}
+
+const RECENT_SETS = 16
+
+/** The class cards of a loaded bundle, and the recently used selections of them. */
+export class ClassBook {
+  readonly cards: readonly ClassCard[]
+  readonly #model: Model
+  readonly #encoder: SentenceEncoder
+  readonly #embeddings = new Map<ClassCard, Float32Array>()
+  readonly #recent = new Map<string, Promise<PreparedClasses>>()
+  #all!: PreparedClasses
+
+  private constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[]) {
+    this.#model = model
+    this.#encoder = encoder
+    this.cards = cards
+  }
+
+  /** Embeds all sentences of all cards once. */
+  static async open(
+    model: Model,
+    encoder: SentenceEncoder,
+    cards: readonly ClassCard[],
+    signal: AbortSignal | undefined,
+  ): Promise<ClassBook> {
+    const book = new ClassBook(model, encoder, cards)
+    const embedded = await encoder.embed(cards.flatMap(cardLines), signal)
+    let start = 0
+    for (const card of cards) {
+      const end = start + cardLines(card).length * encoder.width
+      book.#embeddings.set(card, embedded.subarray(start, end))
+      start = end
+    }
+    book.#all = await book.#prepare(cards)
+    return book
+  }
+
+  /**
+   * The classes that one call asks for: all of the bundle, or the given ids and cards and no others.
+   *
+   * @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT`
+   */
+  async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
+    if (request === undefined) return this.#all
+    const cards = this.#resolve(request)
+    const key = JSON.stringify(cards)
+    const prepared = this.#recent.get(key) ?? this.#prepare(cards)
+    this.#recent.delete(key)
+    this.#recent.set(key, prepared)
+    prepared.catch(() => this.#recent.delete(key))
+    if (this.#recent.size > RECENT_SETS) {
+      const [oldest] = this.#recent.keys()
+      this.#recent.delete(oldest!)
+    }
+    return prepared
+  }
+
+  #resolve(request: readonly (string | NewClassCard)[]): ClassCard[] {
+    if (!Array.isArray(request) || request.length === 0) {
+      throw unexpected(
+        'INVALID_ARGUMENT',
+        'classes',
+        request,
+        'a list of at least one class id or card',
+        'Leave the option out to use all classes of the bundle.',
+      )
+    }
+    const cards = request.map((entry, index) =>
+      typeof entry === 'string' ? this.#find(entry) : (this.#own(entry) ?? checkedCard(entry, `classes[${index}]`)),
+    )
+    const twice = cards.find(({ id }, index) => cards.findIndex((other) => other.id === id) !== index)
+    if (twice) throw unexpected('INVALID_ARGUMENT', 'classes', twice.id, 'each class id once', 'It is listed twice.')
+    return cards
+  }
+
+  #own(card: NewClassCard): ClassCard | undefined {
+    return this.#embeddings.has(card as ClassCard) ? (card as ClassCard) : undefined
+  }
+
+  #find(id: string): ClassCard {
+    const card = this.cards.find((candidate) => candidate.id === id)
+    if (card) return card
+    throw unexpected(
+      'UNKNOWN_CLASS',
+      'class',
+      id,
+      `the ${this.cards.length} ids of model.classes, such as ${this.#nearest(id).join(', ')}`,
+      'For a class of your own pass a card: { id, name, description }.',
+    )
+  }
+
+  #nearest(id: string): string[] {
+    const wanted = id.toLowerCase().replaceAll(/[\s-]+/g, '_')
+    const rank = (known: string) => (known.includes(wanted) ? 0 : distance(wanted, known.toLowerCase()))
+    return this.cards
+      .map((card) => card.id)
+      .sort((a, b) => rank(a) - rank(b))
+      .slice(0, 3)
+  }
+
+  async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
+    const added = cards.filter((card) => !this.#embeddings.has(card))
+    const embedded = added.length ? await this.#encoder.embed(added.flatMap(cardLines), undefined) : new Float32Array()
+    const counts = Int32Array.from(cards, (card) => cardLines(card).length)
+    const sentences = new Float32Array(counts.reduce((sum, count) => sum + count, 0) * this.#encoder.width)
+    let at = 0
+    let addedAt = 0
+    for (const [index, card] of cards.entries()) {
+      const length = counts[index]! * this.#encoder.width
+      const known = this.#embeddings.get(card)
+      sentences.set(known ?? embedded.subarray(addedAt, addedAt + length), at)
+      if (!known) addedAt += length
+      at += length
+    }
+    return { cards, vectors: await this.#model.prepareClasses(sentences, counts) }
+  }
+}
+
+/** What the text encoder reads of a card: `name, synonym, synonym.`, then each sentence. */
+function cardLines(card: ClassCard): string[] {
+  return [`${[card.name, ...(card.synonyms ?? [])].join(', ')}.`, ...card.sentences]
+}
+
+function checkedCard(card: unknown, name: string): ClassCard {
+  const parsed = newCardSchema.safeParse(card)
+  if (!parsed.success) {
+    throw new SegSamError(
+      'INVALID_ARGUMENT',
+      `${name} is not a class card: ${z.prettifyError(parsed.error)}\n` +
+        'Allowed: a class id, or { id, name, synonyms?, codes?, sentences: [...] } or { id, name, description }.',
+    )
+  }
+  const { description, ...rest } = parsed.data
+  return { ...rest, sentences: rest.sentences ?? sentencesOf(description!) }
+}
+
+function sentencesOf(description: string): string[] {
+  const segments = new Intl.Segmenter('en', { granularity: 'sentence' }).segment(description)
+  return Array.from(segments, ({ segment }) => segment.trim()).filter(Boolean)
+}

@@ -1,0 +1,189 @@
+import { readFile } from 'node:fs/promises'
+import sharp, { type Metadata, type Sharp } from 'sharp'
+import { SegSamError, unexpected } from './errors.js'
+
+/** Pixel values: 8-bit, unsigned or signed 16-bit (Hounsfield units, for example), or float. */
+export type PixelData = Uint8Array | Uint8ClampedArray | Uint16Array | Int16Array | Float32Array
+
+/** An image in memory, as {@link readImage} gives it and `model.encode` takes it. */
+export interface MedicalImage {
+  /** Row-major, channels interleaved; width * height * channels values, all finite. */
+  data: PixelData
+  width: number
+  height: number
+  /** 1 gray, 3 RGB, 4 RGBA (alpha is ignored). */
+  channels: 1 | 3 | 4
+}
+
+export interface ReadImageOptions {
+  /** Page of a file that holds several (a multi-page TIFF), from 0. Such a file is an error without it. */
+  page?: number
+  /** Files with more pixels are refused before they are decoded; by default 2^28, for example 16384 x 16384. */
+  maxPixels?: number
+}
+
+const FORMATS = ['png', 'jpeg', 'tiff', 'webp']
+const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Float32Array]
+
+/**
+ * Reads an image file, or validates raw pixels and hands them back as they are.
+ *
+ * PNG, JPEG, TIFF and WebP: 8-bit files give a `Uint8Array`, 16-bit ones a `Uint16Array`, gray float TIFFs a
+ * `Float32Array`; gray stays gray, palettes and CMYK become RGB, transparency is dropped, and the EXIF orientation is
+ * applied. Values are not rescaled: see the `window` option of `model.encode`.
+ *
+ * @param input path, file content, or raw pixels
+ * @throws SegSamError `READ_FAILED`, `UNSUPPORTED_FORMAT`, `INVALID_IMAGE` (damaged, truncated or too large)
+ */
+export async function readImage(
+  input: string | URL | Uint8Array | MedicalImage,
+  options: ReadImageOptions = {},
+): Promise<MedicalImage> {
+  if (typeof input === 'string' || input instanceof URL) {
+    return decode(await contentOf(input), String(input), options)
+  }
+  if (input instanceof Uint8Array) return decode(input, 'The image buffer', options)
+  checkImage(input, 'image')
+  return input
+}
+
+/** @throws SegSamError `INVALID_IMAGE` */
+export function checkImage(image: MedicalImage, name: string): void {
+  if (typeof image !== 'object' || image === null || ArrayBuffer.isView(image)) {
+    throw unexpected(
+      'INVALID_IMAGE',
+      name,
+      image,
+      '{ data, width, height, channels }',
+      'Read a file with readImage(path) first.',
+    )
+  }
+  const { data, width, height, channels } = image
+  for (const [side, value] of Object.entries({ width, height })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw unexpected('INVALID_IMAGE', `${side} of ${name}`, value, 'a whole number of pixels, at least 1')
+    }
+  }
+  if (channels !== 1 && channels !== 3 && channels !== 4) {
+    throw unexpected('INVALID_IMAGE', `channels of ${name}`, channels, '1 (gray), 3 (RGB) or 4 (RGBA)')
+  }
+  if (!PIXEL_TYPES.some((type) => data instanceof type)) {
+    throw unexpected('INVALID_IMAGE', `data of ${name}`, data, `a ${PIXEL_TYPES.map((type) => type.name).join(', ')}`)
+  }
+  if (data.length !== width * height * channels) {
+    throw unexpected(
+      'INVALID_IMAGE',
+      `data of ${name}`,
+      data,
+      `width * height * channels = ${width} * ${height} * ${channels} = ${width * height * channels} values`,
+      'A buffer that was transferred to another thread has length 0.',
+    )
+  }
+  if (data instanceof Float32Array) {
+    const bad = data.findIndex((value) => !Number.isFinite(value))
+    if (bad >= 0) {
+      const pixel = Math.floor(bad / channels)
+      throw unexpected(
+        'INVALID_IMAGE',
+        `the pixel at x ${pixel % width}, y ${Math.floor(pixel / width)} of ${name}`,
+        data[bad],
+        'finite values',
+        'Replace missing values, by the lowest intensity for example.',
+      )
+    }
+  }
+}
+
+async function contentOf(path: string | URL): Promise<Buffer> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    throw new SegSamError('READ_FAILED', `The image cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
+async function decode(content: Uint8Array, name: string, options: ReadImageOptions): Promise<MedicalImage> {
+  const { page, maxPixels = 2 ** 28 } = options
+  if (page !== undefined && !(Number.isSafeInteger(page) && page >= 0)) {
+    throw unexpected('INVALID_ARGUMENT', 'page', page, 'a whole number from 0 on')
+  }
+  if (!(Number.isSafeInteger(maxPixels) && maxPixels > 0)) {
+    throw unexpected('INVALID_ARGUMENT', 'maxPixels', maxPixels, 'a whole number, at least 1')
+  }
+  const file = await headerOf(content, name)
+  const pages = file.pages ?? 1
+  if (pages > 1 && page === undefined) {
+    throw new SegSamError(
+      'INVALID_IMAGE',
+      `${name} holds ${pages} pages. Choose one: readImage(file, { page: 0 }) reads the first.`,
+    )
+  }
+  if (page !== undefined && page >= pages) throw unexpected('INVALID_ARGUMENT', 'page', page, `0 to ${pages - 1}`)
+  if (file.width * file.height > maxPixels) {
+    throw unexpected(
+      'INVALID_IMAGE',
+      `the size of ${name}`,
+      `${file.width} x ${file.height}`,
+      `at most ${maxPixels} pixels`,
+      'Raise maxPixels if you trust the file, or crop or scale it first.',
+    )
+  }
+  const opened = sharp(content, { autoOrient: true, failOn: 'error', limitInputPixels: maxPixels, page: page ?? 0 })
+  return pixelsOf(opened.removeAlpha(), file, name)
+}
+
+async function headerOf(content: Uint8Array, name: string): Promise<Metadata> {
+  let file: Metadata
+  try {
+    file = await sharp(content, { failOn: 'error', limitInputPixels: false }).metadata()
+  } catch (cause) {
+    const reason = (cause as Error).message.trim()
+    if (/unsupported image format/.test(reason)) {
+      throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is not an image of a known format. ${READABLE}`, { cause })
+    }
+    throw new SegSamError('INVALID_IMAGE', `${name} is damaged or truncated: ${reason}`, { cause })
+  }
+  if (!FORMATS.includes(file.format)) {
+    throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is ${file.format.toUpperCase()}. ${READABLE}`)
+  }
+  return file
+}
+
+const READABLE =
+  'Allowed: PNG, JPEG, TIFF, WebP. Decode other formats (DICOM, NIfTI) yourself and pass { data, width, height, channels }.'
+
+async function pixelsOf(image: Sharp, file: Metadata, name: string): Promise<MedicalImage> {
+  const gray = file.channels <= 2
+  let colourspace: string
+  if (file.depth === 'uchar') colourspace = gray ? 'b-w' : 'srgb'
+  else if (file.depth === 'ushort') colourspace = gray ? 'grey16' : 'rgb16'
+  else if (file.depth === 'float' && file.channels === 1) colourspace = 'b-w'
+  else {
+    throw new SegSamError(
+      'UNSUPPORTED_FORMAT',
+      `${name} has ${file.channels} channels of type ${file.depth}. Allowed: unsigned 8- and 16-bit, and gray float. ` +
+        'Decode it yourself and pass { data, width, height, channels }.',
+    )
+  }
+  try {
+    const { data, info } = await image
+      .toColourspace(colourspace)
+      .raw({ depth: file.depth })
+      .toBuffer({ resolveWithObject: true })
+    const decoded = { data: view(data, file.depth), width: info.width, height: info.height, channels: info.channels }
+    checkImage(decoded as MedicalImage, name)
+    return decoded as MedicalImage
+  } catch (cause) {
+    if (cause instanceof SegSamError) throw cause
+    throw new SegSamError('INVALID_IMAGE', `${name} is damaged or truncated: ${(cause as Error).message.trim()}`, {
+      cause,
+    })
+  }
+}
+
+function view(bytes: Buffer, depth: 'uchar' | 'ushort' | 'float'): PixelData {
+  const { buffer, byteOffset, length } = bytes
+  if (depth === 'uchar') return new Uint8Array(buffer, byteOffset, length)
+  if (depth === 'ushort') return new Uint16Array(buffer, byteOffset, length / 2)
+  return new Float32Array(buffer, byteOffset, length / 4)
+}

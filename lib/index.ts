@@ -1,0 +1,24 @@
+export { type Device, type Precision, type RuntimeInfo, runtimeInfo } from './addon.js'
+export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from './bundle.js'
+export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
+export { SegSamError, type SegSamErrorCode } from './errors.js'
+export { type MedicalImage, type PixelData, type ReadImageOptions, readImage } from './image.js'
+export {
+  type BoundingBox,
+  type Component,
+  Mask,
+  type Polygon,
+  type Ring,
+  type Rle,
+  type UncompressedRle,
+} from './mask.js'
+export { type EncodeOptions, type LoadOptions, type ModelInfo, SegSam } from './model.js'
+export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
+export {
+  type Hit,
+  type Label,
+  type MaskProposal,
+  PRESENCE_THRESHOLD,
+  Scene,
+  type SegmentOptions,
+} from './scene.js'

@@ -1,0 +1,230 @@
+import { join } from 'node:path'
+import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
+import { abortable } from './abort.js'
+import { addon, type Device, type Precision } from './addon.js'
+import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
+import { ClassBook, type ClassCard } from './classes.js'
+import { SegSamError, unexpected } from './errors.js'
+import { checkImage, type MedicalImage } from './image.js'
+import { Scene } from './scene.js'
+import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
+
+export interface LoadOptions {
+  /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
+  device?: Device
+  /**
+   * Arithmetic of the image encoder; the decoders run in fp32. `auto` (default): bf16 where the device multiplies it in
+   * hardware, else fp32.
+   */
+  precision?: Precision
+  signal?: AbortSignal
+}
+
+export interface EncodeOptions {
+  /**
+   * Intensities mapped to black and white (window level 40, width 400 is `[-160, 240]`). Default: [0, 255] for 8-bit
+   * images, else the 0.5 and 99.5 percentiles of each image.
+   */
+  window?: readonly [low: number, high: number]
+  /**
+   * Read the pixels in place instead of copying them first. You promise neither to change nor to transfer them until
+   * the promise settles.
+   */
+  borrow?: boolean
+  /** Drops the job if it has not started, then rejects with `signal.reason`. */
+  signal?: AbortSignal
+}
+
+export interface ModelInfo {
+  name: string
+  version: string
+  /** For example `tiny` or `vit_b`. */
+  architecture: string
+  /** Side of the square that the encoder sees, in pixels. */
+  imageSize: number
+  /** Side of the low-resolution logits and of mask prompts. */
+  maskSize: number
+  /** `longest`: aspect kept; `stretch`: each axis scaled on its own. */
+  resizeMode: 'longest' | 'stretch'
+  /** `untrained`: no class names are reported. */
+  semantic: 'trained' | 'untrained'
+  licence: string
+  /** For example `cpu` or `cuda:0`. */
+  device: string
+  precision: 'fp32' | 'bf16' | 'fp16'
+  /** Folder that the model was loaded from. */
+  bundle: string
+}
+
+/**
+ * A loaded SEG-SAM model (arXiv 2412.12660). All coordinates are those of SAM's predictor: pixels of the original image,
+ * x right, y down, (0, 0) the centre of the top-left pixel.
+ *
+ * ```ts
+ * const model = await SegSam.load('models/seg-sam-tiny')
+ * const scene = await model.encode(await readImage('scan.png'))
+ * const [hit] = await scene.segment([{ box: [40, 52, 180, 201] }])
+ * ```
+ */
+export class SegSam {
+  readonly #native: NativeModel
+  readonly #manifest: Manifest
+  readonly #classes: ClassBook
+  readonly info: Readonly<ModelInfo>
+
+  private constructor(native: NativeModel, manifest: Manifest, classes: ClassBook, bundle: string) {
+    this.#native = native
+    this.#manifest = manifest
+    this.#classes = classes
+    this.info = Object.freeze({
+      name: manifest.name,
+      version: manifest.version,
+      architecture: manifest.architecture,
+      imageSize: manifest.image_size,
+      maskSize: manifest.mask_size,
+      resizeMode: manifest.resize_mode,
+      semantic: manifest.semantic,
+      licence: manifest.licence,
+      device: native.device,
+      precision: native.precision,
+      bundle,
+    })
+  }
+
+  /**
+   * Verifies a bundle (sizes and SHA-256 of its files), loads it and embeds its class cards.
+   *
+   * @param bundle folder in the format of `docs/bundle.md`
+   * @throws SegSamError `BUNDLE_NOT_FOUND`, `BUNDLE_INVALID`, `BUNDLE_TAMPERED`, `ADDON_MISSING`, `LIBTORCH_MISSING`,
+   *   `DEVICE_UNAVAILABLE`, `INVALID_ARGUMENT`, `OUT_OF_MEMORY`
+   */
+  static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
+    const { device = 'auto', precision = 'auto', signal } = options
+    signal?.throwIfAborted()
+    if (!/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
+      throw unexpected('INVALID_ARGUMENT', 'device', device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
+    }
+    if (!['auto', 'fp32', 'bf16', 'fp16'].includes(precision)) {
+      throw unexpected('INVALID_ARGUMENT', 'precision', precision, "'auto', 'fp32', 'bf16' or 'fp16'")
+    }
+
+    const { manifest, classes } = await verifiedBundle(bundle, signal)
+    const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
+    const native = await loadNative(bundle, manifest, { device, precision }, signal)
+    try {
+      const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
+      return new SegSam(native, manifest, await ClassBook.open(native, encoder, classes, signal), bundle)
+    } catch (error) {
+      native.dispose()
+      throw error
+    }
+  }
+
+  /** The class cards of the bundle. */
+  get classes(): readonly ClassCard[] {
+    return this.#classes.cards
+  }
+
+  get disposed(): boolean {
+    return this.#native.disposed
+  }
+
+  /**
+   * Encodes an image, or several in one pass of the encoder (scenes in the order of the images).
+   *
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  encode(image: MedicalImage, options?: EncodeOptions): Promise<Scene>
+  encode(images: readonly MedicalImage[], options?: EncodeOptions): Promise<Scene[]>
+  async encode(input: MedicalImage | readonly MedicalImage[], options: EncodeOptions = {}): Promise<Scene | Scene[]> {
+    if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
+    const { window, borrow = false, signal } = options
+    checkWindow(window)
+    if (typeof borrow !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'borrow', borrow, 'true or false')
+    if (!Array.isArray(input)) {
+      const [scene] = await this.#encode([input as MedicalImage], ['image'], { window, borrow, signal })
+      return scene!
+    }
+    if (input.length === 0) throw unexpected('INVALID_ARGUMENT', 'images', input, 'a list of at least one image')
+    const names = input.map((_, index) => `images[${index}]`)
+    return this.#encode(input, names, { window, borrow, signal })
+  }
+
+  /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
+  dispose(): void {
+    this.#native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  async #encode(
+    images: readonly MedicalImage[],
+    names: readonly string[],
+    { window, borrow, signal }: Pick<EncodeOptions, 'window' | 'signal'> & { borrow: boolean },
+  ): Promise<Scene[]> {
+    const views = images.map((image, index) => {
+      checkImage(image, names[index]!)
+      checkAspect(image, names[index]!, this.#manifest)
+      const { data, width, height, channels } = image
+      return { data, width, height, channels, window: window ? ([...window] as [number, number]) : null, borrow }
+    })
+    const scenes = await abortable((cancellation) => this.#native.encode(views, cancellation), {
+      signal,
+      discard: (late: NativeScene[]) => {
+        for (const scene of late) scene.dispose()
+      },
+      holdsCallersMemory: borrow,
+    })
+    return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
+  }
+}
+
+function loadNative(
+  bundle: string,
+  manifest: Manifest,
+  { device, precision }: { device: Device; precision: Precision },
+  signal: AbortSignal | undefined,
+): Promise<NativeModel> {
+  const files = {
+    encoder: join(bundle, 'encoder.pt'),
+    decoder: join(bundle, 'decoder.pt'),
+    textEncoder: join(bundle, 'text_encoder.pt'),
+  }
+  const options = {
+    device,
+    precision,
+    imageSize: manifest.image_size,
+    resizeMode: manifest.resize_mode,
+    pixelMean: manifest.pixel_mean,
+    pixelStd: manifest.pixel_std,
+    maskSize: manifest.mask_size,
+    textWidth: manifest.text_width,
+  }
+  return abortable((cancellation) => addon().Model.load(files, options, cancellation), {
+    signal,
+    discard: (late: NativeModel) => late.dispose(),
+  })
+}
+
+function checkWindow(window: unknown) {
+  if (window === undefined) return
+  const valid = Array.isArray(window) && window.length === 2 && window.every(Number.isFinite) && window[0] < window[1]
+  if (!valid) throw unexpected('INVALID_ARGUMENT', 'window', window, 'two finite intensities [low, high], low < high')
+}
+
+/** Scaled so that the longest side fits the encoder, a very long image would lose its short side altogether. */
+function checkAspect({ width, height }: MedicalImage, name: string, { image_size, resize_mode }: Manifest) {
+  if (resize_mode === 'stretch') return
+  const shortSide = (Math.min(width, height) * image_size) / Math.max(width, height)
+  if (shortSide < 0.5) {
+    throw unexpected(
+      'INVALID_IMAGE',
+      `the size of ${name}`,
+      `${width} x ${height}`,
+      `sides at most ${2 * image_size} : 1 apart`,
+      `Scaled to the encoder's ${image_size} pixels nothing would be left of its short side: cut it into pieces.`,
+    )
+  }
+}

@@ -1,0 +1,239 @@
+import { constants } from 'node:buffer'
+import type { Decoded, DecodeOptions, Scene as NativeScene, PromptBatch } from '../binding.js'
+import { abortable } from './abort.js'
+import type { Manifest } from './bundle.js'
+import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
+import { SegSamError, unexpected } from './errors.js'
+import { Mask } from './mask.js'
+import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+
+export interface SegmentOptions {
+  /**
+   * Three masks a prompt (whole, part, subpart), of which `hit.mask` is the one the model trusts most; good for an
+   * ambiguous prompt such as a single click. `false`: one mask, better for a prompt that leaves no doubt.
+   * Default `true`, as in SAM's predictor.
+   */
+  multimask?: boolean
+  /** Logits above it are foreground. Default 0, as in SAM. */
+  threshold?: number
+  /**
+   * The classes that may be named in this call: ids of `model.classes`, or cards of your own, which the bundle's text
+   * encoder embeds (once for the selections used last). `[...model.classes, card]` adds one. Default: all of the bundle.
+   */
+  classes?: readonly (string | NewClassCard)[]
+  /** Drops what has not started, then rejects with `signal.reason`. */
+  signal?: AbortSignal
+  /**
+   * Memory for the binary masks: prompts * (3 with multimask, else 1) * height * width bytes. The masks of the result
+   * are views into it, in the order of the prompts. Do not touch it until the promise settles.
+   */
+  out?: Uint8Array
+}
+
+/** A class and how sure the model is of it. */
+export interface Label {
+  id: string
+  name: string
+  /** 0 to 1; not calibrated. */
+  probability: number
+  codes: readonly ClassCode[]
+}
+
+/** One of the masks that the semantic-agnostic decoder proposes for a prompt. */
+export interface MaskProposal {
+  mask: Mask
+  /** The model's estimate of the mask's IoU with the truth. */
+  predictedIou: number
+  /** IoU of this mask with the semantic mask, at the size of the image; 1 where both are empty. */
+  agreement: number
+  /** Row-major, `model.info.maskSize` squared; to feed back as `mask` in the next prompt. */
+  logits: MaskLogits
+}
+
+/** What the model found for one prompt. The fields of {@link MaskProposal} are those of the best of `masks`. */
+export interface Hit extends MaskProposal {
+  /** All proposals in the model's order: one, or three with `multimask`. */
+  masks: MaskProposal[]
+  /** The same object as the semantic-aware decoder sees it. */
+  semanticMask: Mask
+  /** Row-major, `model.info.maskSize` squared. */
+  semanticLogits: MaskLogits
+  /** The most probable class of the prompted object; `null` for the reason given in `labelReason`. */
+  label: Label | null
+  /**
+   * `nothing`: none of the classes is as probable as "none of them" (the candidates are still ranked).
+   * `untrained`: the semantic part of the bundle has not been trained, so no class is named at all.
+   */
+  labelReason: 'nothing' | 'untrained' | null
+  /** The classes other than `label`, most probable first. With `label` and "nothing" they sum to 1. */
+  candidates: Label[]
+  /**
+   * Classes of objects in the image that this prompt does not mean, most probable first: those whose presence, by the
+   * best of the classification-oriented tokens, is above {@link PRESENCE_THRESHOLD}. The class of `label` is left out,
+   * because a second object of that class cannot be told from the prompted one. Each prompt is judged on its own:
+   * classes of the other prompts of the call are not left out.
+   */
+  others: Label[]
+}
+
+/** Presence from which a class counts among `hit.others`: more probable than not. */
+export const PRESENCE_THRESHOLD = 0.5
+
+/** An image, encoded once, against which any number of prompts is decoded. Made by `model.encode`. */
+export class Scene {
+  readonly #native: NativeScene
+  readonly #manifest: Manifest
+  readonly #classes: ClassBook
+
+  /** @internal */
+  constructor(native: NativeScene, manifest: Manifest, classes: ClassBook) {
+    this.#native = native
+    this.#manifest = manifest
+    this.#classes = classes
+  }
+
+  /** Of the original image, in pixels. */
+  get width(): number {
+    return this.#native.width
+  }
+
+  get height(): number {
+    return this.#native.height
+  }
+
+  /** Memory of the features on the device. */
+  get bytes(): number {
+    return this.#native.bytes
+  }
+
+  get disposed(): boolean {
+    return this.#native.disposed
+  }
+
+  /**
+   * Segments and names the object that each prompt means. The result of a prompt does not depend on the others in the
+   * call; hits come in the order of the prompts.
+   *
+   * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async segment(prompts: readonly Prompt[], options: SegmentOptions = {}): Promise<Hit[]> {
+    if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
+    const { signal, out } = options
+    signal?.throwIfAborted()
+    const { width, height } = this
+    const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
+    const decodeOptions = this.#checked(options, prompts.length)
+    const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
+    const classes = await this.#classes.select(options.classes)
+
+    const hits = new Array<Hit>(prompts.length)
+    for (const { batch, indices } of groups) {
+      const inPlace = groups.length === 1
+      const decoded = await this.#decode(batch, classes, { ...decodeOptions, out: (inPlace && out) || null }, signal)
+      for (const [place, index] of indices.entries()) {
+        let masks = decoded.masks.subarray(place * bytesPerPrompt, (place + 1) * bytesPerPrompt)
+        if (out && !inPlace) {
+          const target = out.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
+          target.set(masks)
+          masks = target
+        }
+        hits[index] = this.#hit(decoded, place, masks, classes)
+      }
+    }
+    return hits
+  }
+
+  /** Frees the features once running jobs have ended. Harmless when called again. */
+  dispose(): void {
+    this.#native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #checked({ multimask = true, threshold = 0, out }: SegmentOptions, prompts: number) {
+    if (typeof multimask !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'multimask', multimask, 'true or false')
+    if (typeof threshold !== 'number' || !Number.isFinite(threshold)) {
+      throw unexpected('INVALID_ARGUMENT', 'threshold', threshold, 'a finite number')
+    }
+    const { width, height } = this
+    const bytes = prompts * (multimask ? 3 : 1) * width * height
+    if (bytes > constants.MAX_LENGTH) {
+      throw unexpected(
+        'INVALID_ARGUMENT',
+        'the size of the masks',
+        bytes,
+        `at most ${constants.MAX_LENGTH} bytes a call`,
+        `Segment fewer of the ${prompts} prompts at a time, or without multimask.`,
+      )
+    }
+    if (out !== undefined && !(out instanceof Uint8Array && out.length === bytes)) {
+      throw unexpected(
+        'INVALID_ARGUMENT',
+        'out',
+        out,
+        `a Uint8Array of prompts * masks * height * width = ${prompts} * ${multimask ? 3 : 1} * ${height} * ${width} = ${bytes} bytes`,
+      )
+    }
+    return { multimask, threshold }
+  }
+
+  #decode(batch: PromptBatch, { vectors }: PreparedClasses, options: DecodeOptions, signal: AbortSignal | undefined) {
+    return abortable((cancellation) => this.#native.decode(batch, vectors, options, cancellation), {
+      signal,
+      holdsCallersMemory: options.out !== null,
+    })
+  }
+
+  #hit(decoded: Decoded, place: number, masks: Uint8Array, { cards }: PreparedClasses): Hit {
+    const { width, height } = this
+    const perPrompt = decoded.masksPerPrompt
+    const low = this.#manifest.mask_size ** 2
+    const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
+      const row = place * perPrompt + m
+      return {
+        mask: new Mask(width, height, masks.subarray(m * width * height, (m + 1) * width * height)),
+        predictedIou: decoded.iou[row]!,
+        agreement: decoded.agreement[row]!,
+        logits: decoded.logits.slice(row * low, (row + 1) * low),
+      }
+    })
+    const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
+    return {
+      ...best,
+      masks: proposals,
+      semanticMask: new Mask(
+        width,
+        height,
+        decoded.semanticMasks.subarray(place * width * height, (place + 1) * width * height),
+      ),
+      semanticLogits: decoded.semanticLogits.slice(place * low, (place + 1) * low),
+      ...this.#named(decoded, place, cards),
+    }
+  }
+
+  #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
+    if (this.#manifest.semantic === 'untrained') {
+      return { label: null, labelReason: 'untrained' as const, candidates: [], others: [] }
+    }
+    const count = cards.length
+    const probabilities = decoded.classProbabilities.subarray(place * (count + 1), (place + 1) * (count + 1))
+    const ranked = rank(cards, probabilities)
+    const nothing = probabilities[count]!
+    const label = ranked[0]!.probability > nothing ? ranked[0]! : null
+    const present = rank(cards, decoded.presence.subarray(place * count, (place + 1) * count))
+    return {
+      label,
+      labelReason: label ? null : ('nothing' as const),
+      candidates: label ? ranked.slice(1) : ranked,
+      others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
+    }
+  }
+}
+
+function rank(cards: readonly ClassCard[], probabilities: Float32Array): Label[] {
+  return cards
+    .map(({ id, name, codes = [] }, k) => ({ id, name, probability: probabilities[k]!, codes }))
+    .sort((a, b) => b.probability - a.probability)
+}

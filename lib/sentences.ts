@@ -1,0 +1,94 @@
+import { Tokenizer } from '@huggingface/tokenizers'
+import type { Model } from '../binding.js'
+import { abortable } from './abort.js'
+import { SegSamError } from './errors.js'
+
+/** Rows of one pass through the text encoder: bounds its memory where the encoder is large. */
+const ROWS = 64
+
+/** The bundle's tokenizer followed by its text encoder. */
+export class SentenceEncoder {
+  /** Values in the embedding of one sentence. */
+  readonly width: number
+  readonly #model: Model
+  readonly #tokenizer: SentenceTokenizer
+
+  constructor(model: Model, tokenizer: SentenceTokenizer, width: number) {
+    this.#model = model
+    this.#tokenizer = tokenizer
+    this.width = width
+  }
+
+  /** Row-major (sentences, width). */
+  async embed(sentences: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+    const embedded = new Float32Array(sentences.length * this.width)
+    for (let row = 0; row < sentences.length; row += ROWS) {
+      const { ids, attention, rows, length } = this.#tokenizer.tokenize(sentences.slice(row, row + ROWS))
+      const vectors = await abortable(
+        (cancellation) => this.#model.embedText(ids, attention, rows, length, cancellation),
+        { signal },
+      )
+      embedded.set(vectors, row * this.width)
+    }
+    return embedded
+  }
+}
+
+interface TokenBatch {
+  /** Row-major (rows, length). */
+  ids: BigInt64Array
+  /** 1 where `ids` holds a token, 0 where it is padding. */
+  attention: BigInt64Array
+  rows: number
+  length: number
+}
+
+/** A `tokenizer.json`, padded and truncated to the length that the text encoder was exported for. */
+export class SentenceTokenizer {
+  readonly #tokenizer: Tokenizer
+  readonly #length: number
+  readonly #padding: bigint
+
+  /**
+   * @param definition the parsed content of `tokenizer.json`
+   * @param length tokens of every row
+   * @throws SegSamError `BUNDLE_INVALID`
+   */
+  constructor(definition: unknown, length: number) {
+    try {
+      this.#tokenizer = new Tokenizer(definition as object, {})
+      this.#tokenizer.encode('a')
+    } catch (cause) {
+      throw new SegSamError('BUNDLE_INVALID', `tokenizer.json cannot be used: ${(cause as Error).message}`, { cause })
+    }
+    this.#length = length
+    this.#padding = BigInt((definition as { padding?: { pad_id?: number } | null }).padding?.pad_id ?? 0)
+  }
+
+  tokenize(sentences: readonly string[]): TokenBatch {
+    const rows = sentences.length
+    const length = this.#length
+    const ids = new BigInt64Array(rows * length).fill(this.#padding)
+    const attention = new BigInt64Array(rows * length)
+    for (const [row, sentence] of sentences.entries()) {
+      const tokens = this.#tokens(sentence)
+      ids.set(tokens.map(BigInt), row * length)
+      attention.fill(1n, row * length, row * length + tokens.length)
+    }
+    return { ids, attention, rows, length }
+  }
+
+  /** Truncation takes words from the end and keeps the special tokens around them. */
+  #tokens(sentence: string): number[] {
+    const ids: number[] = this.#tokenizer.encode(sentence).ids
+    if (ids.length <= this.#length) return ids
+    const words: number[] = this.#tokenizer.encode(sentence, { add_special_tokens: false }).ids
+    const before = ids.findIndex((_, start) => words.every((id, i) => ids[start + i] === id))
+    const after = ids.length - before - words.length
+    return [
+      ...ids.slice(0, before),
+      ...words.slice(0, this.#length - before - after),
+      ...ids.slice(before + words.length),
+    ]
+  }
+}
