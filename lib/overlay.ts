@@ -1,5 +1,6 @@
 import sharp from 'sharp'
 import { unexpected } from './errors.js'
+import type { MedicalImage } from './image.js'
 import type { Mask, Polygon } from './mask.js'
 import { canWrite, lettering, textWidth } from './overlay/lettering.js'
 import { placeLabel, type Rect } from './overlay/placement.js'
@@ -15,16 +16,9 @@ export interface OverlayObject {
   label?: { id: string; name: string; probability: number } | null | undefined
 }
 
-export interface OverlayImage {
-  data: ArrayLike<number>
-  width: number
-  height: number
-  channels: 1 | 3 | 4
-  /** Intensities shown as black and white; without it [0, 255] for 8-bit data, else the 0.5 and 99.5 percentiles. */
-  window?: readonly [number, number] | null | undefined
-}
-
 export interface OverlayOptions {
+  /** Intensities shown as black and white, as given to `model.encode`, whose default is taken where it is left out. */
+  window?: readonly [low: number, high: number] | undefined
   /** The prompts of the objects, in the same order; their boxes and points are drawn. */
   prompts?: readonly Prompt[] | undefined
   /** Longest side in pixels, 256 to 4096. By default 1024, or the image's own where that is larger, up to 2048. */
@@ -53,7 +47,7 @@ const MIN_WIDTH = 520
  * @throws SegSamError `INVALID_ARGUMENT` for a size out of range or a list of prompts of another length than the objects.
  */
 export async function drawOverlay(
-  image: OverlayImage,
+  image: MedicalImage,
   objects: readonly OverlayObject[],
   options: OverlayOptions = {},
 ): Promise<Buffer> {
@@ -78,7 +72,7 @@ export async function drawOverlay(
   ]
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${page.width}" height="${page.height}">${drawing.join('')}</svg>`
 
-  return sharp(displayPixels(image), { raw: { width, height, channels: 3 } })
+  return sharp(displayPixels(image, options.window), { raw: { width, height, channels: 3 } })
     .resize(shown.width, shown.height, { fit: 'fill', kernel: 'cubic' })
     .extend({ right: page.width - shown.width, bottom: LEGEND_HEIGHT, background: DARK })
     .composite([{ input: Buffer.from(svg), left: 0, top: 0 }])
@@ -95,9 +89,9 @@ function chooseScale(longest: number, size: number | undefined): number {
 }
 
 /** 8-bit RGB, gray repeated, alpha dropped. */
-function displayPixels(image: OverlayImage): Uint8Array {
+function displayPixels(image: MedicalImage, window = defaultWindow(image)): Uint8Array {
   const { data, width, height, channels } = image
-  const [low, high] = image.window ?? defaultWindow(image)
+  const [low, high] = window
   const factor = high > low ? 255 / (high - low) : 0
   const rgb = new Uint8ClampedArray(width * height * 3)
   for (let pixel = 0; pixel < width * height; pixel++) {
@@ -109,7 +103,7 @@ function displayPixels(image: OverlayImage): Uint8Array {
   return new Uint8Array(rgb.buffer)
 }
 
-function defaultWindow({ data }: OverlayImage): [number, number] {
+function defaultWindow({ data }: MedicalImage): readonly [number, number] {
   if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return [0, 255]
   const sorted = Float32Array.from(data).sort()
   const percentile = (fraction: number) => sorted[Math.round(fraction * (sorted.length - 1))]!

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
+import type { MedicalImage } from '../lib/image.js'
 import { placeLabel, type Rect } from '../lib/overlay/placement.js'
-import { drawOverlay, type OverlayImage, type OverlayObject } from '../lib/overlay.js'
+import { drawOverlay, type OverlayObject } from '../lib/overlay.js'
 
 const ORANGE = [230, 159, 0]
 const SKY_BLUE = [86, 180, 233]
@@ -91,12 +92,12 @@ describe('drawOverlay', () => {
 
   test('shows 16-bit pixels in the window given, else between their 0.5 and 99.5 percentiles', async () => {
     const data = Uint16Array.from({ length: 16 * 16 }, (_, i) => (i < 8 * 16 ? 1000 : 3000))
-    const image: OverlayImage = { data, width: 16, height: 16, channels: 1 }
+    const image: MedicalImage = { data, width: 16, height: 16, channels: 1 }
     const top = (picture: Picture) => picture.at(512, 100)
     const bottom = (picture: Picture) => picture.at(512, 900)
     const automatic = await draw(image, [])
     expect([top(automatic), bottom(automatic)]).toEqual([[0, 0, 0], WHITE])
-    const windowed = await draw({ ...image, window: [0, 4000] }, [])
+    const windowed = await draw(image, [], { window: [0, 4000] })
     expect([top(windowed), bottom(windowed)]).toEqual([
       [64, 64, 64],
       [191, 191, 191],
@@ -175,7 +176,7 @@ interface Picture {
   count(colour: number[], area: Rect): number
 }
 
-async function draw(image: OverlayImage, objects: OverlayObject[], options?: Parameters<typeof drawOverlay>[2]) {
+async function draw(image: MedicalImage, objects: OverlayObject[], options?: Parameters<typeof drawOverlay>[2]) {
   const png = await drawOverlay(image, objects, options)
   const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true })
   expect(info.channels).toBe(3)
@@ -199,7 +200,7 @@ function near(a: number[], b: number[]): boolean {
   return a.every((value, i) => Math.abs(value - b[i]!) <= 12)
 }
 
-function grayImage(width: number, height: number, gray: number): OverlayImage {
+function grayImage(width: number, height: number, gray: number): MedicalImage {
   return { data: new Uint8Array(width * height).fill(gray), width, height, channels: 1 }
 }
 
