@@ -1,0 +1,29 @@
+import { inspect } from 'node:util'
+import { CommanderError } from 'commander'
+import { SegSamError, type SegSamErrorCode } from '../errors.js'
+
+const FAILURE = 1
+const USAGE = 2
+
+/** What a person typed, as opposed to what a file or the machine is like. */
+const USAGE_CODES: SegSamErrorCode[] = ['INVALID_ARGUMENT', 'INVALID_PROMPT', 'UNKNOWN_CLASS']
+
+/** 1 for a failure, 2 where the command line has to be written otherwise, 0 after --help and --version. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE
+  if (error instanceof SegSamError && USAGE_CODES.includes(error.code)) return USAGE
+  return FAILURE
+}
+
+/** One line, `seg-sam: CODE: message`; with the stack where that is wanted. */
+export function explain(error: unknown, withStack: boolean): string {
+  if (withStack) return `seg-sam: ${inspect(error)}`
+  if (!(error instanceof Error)) return `seg-sam: ${String(error)}`
+  const code = 'code' in error && typeof error.code === 'string' ? `${error.code}: ` : ''
+  return `seg-sam: ${code}${oneLine(error.message.replace(new RegExp(`^${code}`), ''))}`
+}
+
+/** Messages may have several lines for a program's log; a terminal gets one. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, ' ').trim()
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+import { doctorCommand } from './doctor.js'
+import { exitCodeOf, explain, oneLine } from './failure.js'
+import { inspectCommand } from './inspect.js'
+import { libtorchCommand } from './libtorch.js'
+import { packageVersion } from './package-root.js'
+import { segmentCommand } from './segment.js'
+
+const program = new Command('seg-sam')
+  .description('Segment medical images with a click or a box, and name what was found. Not for clinical use.')
+  .version(packageVersion())
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 success, 1 failure, 2 the command line is wrong.
+
+Examples:
+  seg-sam segment scan.png --box 83,87,105,117 --out found
+  seg-sam inspect models/seg-sam-tiny
+  seg-sam doctor`,
+  )
+
+for (const command of [segmentCommand(), inspectCommand(), doctorCommand(), libtorchCommand()]) {
+  command.option('--debug', 'show the stack of an error').exitOverride()
+  command.configureOutput({ outputError: (text, write) => write(usageError(text, `seg-sam ${command.name()}`)) })
+  program.addCommand(command)
+}
+program.exitOverride().configureOutput({ outputError: (text, write) => write(usageError(text, 'seg-sam')) })
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof CommanderError)) process.stderr.write(`${explain(error, process.argv.includes('--debug'))}\n`)
+  process.exitCode = exitCodeOf(error)
+}
+
+function usageError(text: string, command: string): string {
+  return `seg-sam: USAGE: ${oneLine(text.replace(/^error: /, ''))} (see ${command} --help)\n`
+}

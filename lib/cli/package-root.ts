@@ -1,0 +1,13 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Folder of this package: that of package.json. */
+export const packageRoot = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The bundle that comes with the package. */
+export const defaultBundle = join(packageRoot, 'models', 'seg-sam-tiny')
+
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version
+}

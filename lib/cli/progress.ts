@@ -1,0 +1,25 @@
+/** One line that tells what is being done, on a terminal only and on stderr, gone when the work is done. */
+export class Progress {
+  readonly #seconds: Record<string, number> = {}
+
+  /** Does a step under its name, and keeps how long it took. */
+  async step<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const start = performance.now()
+    this.#show(`${name} ...`)
+    try {
+      return await work()
+    } finally {
+      this.#seconds[name] = Number(((performance.now() - start) / 1000).toFixed(3))
+      this.#show('')
+    }
+  }
+
+  /** Seconds that each step took, in the order of the steps. */
+  get seconds(): Record<string, number> {
+    return { ...this.#seconds }
+  }
+
+  #show(text: string) {
+    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
+  }
+}

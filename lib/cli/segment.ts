@@ -1,0 +1,177 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import type { Device, Precision } from '../addon.js'
+import { readImage } from '../image.js'
+import type { Mask } from '../mask.js'
+import { SegSam } from '../model.js'
+import { drawOverlay } from '../overlay.js'
+import type { Prompt } from '../prompts.js'
+import type { Hit } from '../scene.js'
+import { defaultBundle } from './package-root.js'
+import { Progress } from './progress.js'
+import { numbers, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
+import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
+import { table } from './table.js'
+
+interface SegmentOptions {
+  model: string
+  device: Device
+  precision: Precision
+  multimask?: true
+  classes?: string[]
+  threshold?: number
+  window?: [number, number]
+  page?: number
+  out?: string
+  json?: true
+}
+
+export function segmentCommand(): Command {
+  const collected = new PromptArguments()
+  return new Command('segment')
+    .description('Segment and name the object that each prompt means.')
+    .argument('<image>', 'PNG, JPEG, TIFF or WebP, 8-bit, 16-bit or float')
+    .option('-b, --box <x0,y0,x1,y1>', 'box around an object; may be repeated', collected.box)
+    .option(
+      '-p, --point <x,y[,0|1]>',
+      'click on an object (1, default) or beside it (0); may be repeated',
+      collected.point,
+    )
+    .option('-n, --next', 'the next --point begins another object')
+    .on('option:next', collected.next)
+    .option('-m, --model <bundle>', 'folder of the model', defaultBundle)
+    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
+    .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
+    .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
+    .option('--window <low,high>', 'intensities shown as black and white, for images of more than 8 bits', window)
+    .option('--page <n>', 'page of a file with several, from 0', number)
+    .option('-o, --out <folder>', 'write masks and overlay as PNG, and result.json, into this folder')
+    .option('--json', 'write the result to stdout as JSON, and nothing else')
+    .addHelpText('after', PROMPT_HELP)
+    .action((path: string, options: SegmentOptions, command: Command) => {
+      if (collected.prompts.length === 0)
+        command.error('error: no prompt given, at least one --box or --point is needed')
+      return segment(path, collected.prompts, options)
+    })
+}
+
+async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
+  const progress = new Progress()
+  const { classes, threshold, page, window, device, precision } = options
+  const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
+  using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
+  const hits = await progress.step('segment', () =>
+    scene.segment(prompts, {
+      multimask: options.multimask === true,
+      ...(classes && { classes }),
+      ...(threshold !== undefined && { threshold }),
+    }),
+  )
+
+  const findings = { path, image, model: model.info, prompts, hits }
+  let written = new Map<Mask, string>()
+  if (options.out !== undefined) {
+    const folder = options.out
+    written = await progress.step('write', () => writePictures(folder, findings, window))
+  }
+  const result = describe({ ...findings, seconds: progress.seconds }, written)
+  const json = `${JSON.stringify(result, null, 2)}\n`
+  if (options.out !== undefined) await writeFile(join(options.out, 'result.json'), json)
+  process.stdout.write(options.json ? json : `${report(result, options.out)}\n`)
+}
+
+/** `overlay.png`, and for the n-th object `mask-n.png`, `semantic-mask-n.png` and, for the lesser proposals, `mask-n-proposal-m.png`. */
+async function writePictures(
+  folder: string,
+  { image, prompts, hits }: Pick<Findings, 'image' | 'prompts' | 'hits'>,
+  window: [number, number] | undefined,
+): Promise<Map<Mask, string>> {
+  await mkdir(folder, { recursive: true })
+  const written = new Map<Mask, string>()
+  const write = async (mask: Mask, name: string) => {
+    await writeFile(join(folder, name), await mask.toPNG())
+    written.set(mask, name)
+  }
+  for (const [i, hit] of hits.entries()) {
+    await write(hit.mask, `mask-${i + 1}.png`)
+    for (const [m, { mask }] of hit.masks.entries()) {
+      if (mask !== hit.mask) await write(mask, `mask-${i + 1}-proposal-${m + 1}.png`)
+    }
+    await write(hit.semanticMask, `semantic-mask-${i + 1}.png`)
+  }
+  await writeFile(join(folder, 'overlay.png'), await drawOverlay(image, hits, { prompts, window }))
+  return written
+}
+
+function report(result: SegmentResult, folder: string | undefined): string {
+  const { image, model, objects, seconds } = result
+  const rows = objects.map((object, i) => [
+    `${i + 1}`,
+    promptText(object.prompt),
+    object.label?.name ?? UNNAMED[object.labelReason ?? 'nothing'],
+    object.label ? percent(object.label.probability) : '',
+    object.predictedIou.toFixed(2),
+    object.agreement.toFixed(2),
+    `${object.mask.area}`,
+  ])
+  const head = ['#', 'prompt', 'class', 'probability', 'predicted IoU', 'agreement', 'area (pixels)']
+  const others = otherClasses(objects)
+  const lines = [
+    `${image.path}, ${image.width} x ${image.height}, with ${model.name} ${model.version} on ${model.device} (${model.precision})`,
+    '',
+    table(head, rows, head.slice(3)),
+  ]
+  if (others) lines.push('', `Also in the image: ${others}`)
+  if (folder !== undefined) lines.push('', `Written to ${folder}: overlay.png, result.json and the masks`)
+  lines.push(
+    '',
+    Object.entries(seconds)
+      .map(([step, time]) => `${step} ${time.toFixed(2)} s`)
+      .join(', '),
+  )
+  return lines.join('\n')
+}
+
+const UNNAMED = { nothing: '(no known class)', untrained: '(model names no classes)' }
+
+function promptText({ box, points = [] }: Prompt): string {
+  const clicks = points.map(({ x, y, label }) => `${label === 0 ? 'not ' : ''}${x},${y}`)
+  return [...(box ? [`box ${box.join(',')}`] : []), ...(clicks.length ? [`point ${clicks.join(' ')}`] : [])].join(' ')
+}
+
+/** Of all prompts together, without what they name themselves. */
+function otherClasses(objects: ObjectResult[]): string {
+  const named = new Set(objects.map(({ label }) => label?.id))
+  const strongest = new Map<string, Hit['others'][number]>()
+  for (const other of objects.flatMap(({ others }) => others)) {
+    if (named.has(other.id)) continue
+    if (other.probability > (strongest.get(other.id)?.probability ?? 0)) strongest.set(other.id, other)
+  }
+  return [...strongest.values()]
+    .sort((a, b) => b.probability - a.probability)
+    .map(({ name, probability }) => `${name} ${percent(probability)}`)
+    .join(', ')
+}
+
+function percent(probability: number): string {
+  return `${Math.round(100 * probability)} %`
+}
+
+function list(text: string): string[] {
+  const entries = text.split(',').map((entry) => entry.trim())
+  if (entries.includes('')) throw new InvalidArgumentError('Allowed: class ids as a,b,c.')
+  return entries
+}
+
+function number(text: string): number {
+  return numbers(text, 1, 'a number')[0]!
+}
+
+function window(text: string): [number, number] {
+  const [low, high] = numbers(text, 2, 'two intensities low,high, for example -160,240')
+  return [low!, high!]
+}
