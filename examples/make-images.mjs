@@ -50,7 +50,9 @@ function readVolume(path) {
   const nifti = decompress(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength))
   const header = readHeader(nifti)
   if (header.datatypeCode !== 2) throw new Error(`expected 8-bit voxels, got NIfTI datatype ${header.datatypeCode}`)
-  const rotated = header.affine.slice(0, 3).some((row, i) => row.slice(0, 3).some((v, j) => (i === j ? v <= 0 : v !== 0)))
+  const rotated = header.affine
+    .slice(0, 3)
+    .some((row, i) => row.slice(0, 3).some((v, j) => (i === j ? v <= 0 : v !== 0)))
   if (rotated) throw new Error('expected voxel axes along right, front and head')
   return {
     voxels: new Uint8Array(readImage(header, nifti)),

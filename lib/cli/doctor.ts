@@ -56,8 +56,8 @@ function addonCheck(runtime: RuntimeInfo | null, failure: SegSamError | null): C
   return {
     name,
     ok: false,
-    detail: oneLine(failure!.message),
-    remedy: `In ${packageRoot} run \`npm run build:native\`, which needs a C++ compiler and CMake 3.18 or newer (Debian: apt install g++ cmake make).`,
+    detail: firstLine(failure!.message),
+    remedy: `Run \`npm run build:native\` in ${packageRoot}, which needs a C++ compiler and CMake 3.18 or newer (Debian: apt install g++ cmake make).`,
   }
 }
 
@@ -68,7 +68,7 @@ function libtorchCheck(runtime: RuntimeInfo | null, failure: SegSamError | null)
   return {
     name,
     ok: false,
-    detail: oneLine(failure.message),
+    detail: firstLine(failure.message),
     remedy: 'Run `npx seg-sam libtorch`, which fetches the pinned version, or set LIBTORCH to a folder that holds it.',
   }
 }
@@ -100,6 +100,11 @@ async function bundleCheck(): Promise<Check> {
     if (error instanceof SegSamError) return { name, ok: false, detail: oneLine(error.message), remedy }
     throw error
   }
+}
+
+/** What is wrong; the other lines of these messages are remedies. */
+function firstLine(message: string): string {
+  return message.split('\n', 1)[0]!
 }
 
 function report(checks: Check[]): string {

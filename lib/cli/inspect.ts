@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Argument, Command } from 'commander'
 import { type BundleFile, type BundleReport, inspectBundle } from '../bundle.js'
 import { defaultBundle } from './package-root.js'
 import { table } from './table.js'
@@ -6,7 +6,7 @@ import { table } from './table.js'
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('Tell what a bundle is, and verify the hashes of its files. Exit code 1 where one differs.')
-    .argument('[bundle]', 'folder of the model', defaultBundle)
+    .addArgument(new Argument('[bundle]', 'folder of the model').default(defaultBundle, 'the one in this package'))
     .option('--json', 'write JSON to stdout, and nothing else')
     .action(async (directory: string, { json }: { json?: true }) => {
       const bundle = await inspectBundle(directory)

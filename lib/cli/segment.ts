@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { readImage } from '../image.js'
 import type { Mask } from '../mask.js'
@@ -40,7 +40,7 @@ export function segmentCommand(): Command {
     )
     .option('-n, --next', 'the next --point begins another object')
     .on('option:next', collected.next)
-    .option('-m, --model <bundle>', 'folder of the model', defaultBundle)
+    .addOption(bundleOption())
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
     .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
     .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
@@ -56,6 +56,10 @@ export function segmentCommand(): Command {
         command.error('error: no prompt given, at least one --box or --point is needed')
       return segment(path, collected.prompts, options)
     })
+}
+
+function bundleOption(): Option {
+  return new Option('-m, --model <bundle>', 'folder of the model').default(defaultBundle, 'the one in this package')
 }
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {

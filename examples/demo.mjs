@@ -1,0 +1,23 @@
+/**
+ * `npm run demo`: segments structures in a slice of the MNI152 brain template with the model of this package, and
+ * writes the picture, the masks and result.json to demo-out/.
+ */
+import { spawnSync } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+console.log('Looking for libtorch and the addon ...')
+run('native/install/install.mjs')
+
+const image = 'examples/images/mni152_axial_z8.png'
+const boxes = ['83,87,105,117', '50,69,63,101', '62,59,76,82', '83,54,100,84']
+console.log(`\nSegmenting ${image} ...\n`)
+run('dist/cli/main.js', 'segment', image, ...boxes.flatMap((box) => ['--box', box]), '--out', 'demo-out')
+console.log('\nLook at demo-out/overlay.png')
+
+function run(script, ...args) {
+  const { status } = spawnSync(process.execPath, [join(root, script), ...args], { cwd: root, stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
