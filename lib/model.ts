@@ -166,7 +166,7 @@ export class SegSam {
   ): Promise<Scene[]> {
     const views = images.map((image, index) => {
       checkImage(image, names[index]!)
-      checkAspect(image, names[index]!, this.#manifest)
+      checkSize(image, names[index]!, this.#manifest)
       const { data, width, height, channels } = image
       return { data, width, height, channels, window: window ? ([...window] as [number, number]) : null, borrow }
     })
@@ -214,17 +214,19 @@ function checkWindow(window: unknown) {
   if (!valid) throw unexpected('INVALID_ARGUMENT', 'window', window, 'two finite intensities [low, high], low < high')
 }
 
-/** Scaled so that the longest side fits the encoder, a very long image would lose its short side altogether. */
-function checkAspect({ width, height }: MedicalImage, name: string, { image_size, resize_mode }: Manifest) {
-  if (resize_mode === 'stretch') return
+function checkSize({ width, height }: MedicalImage, name: string, { image_size, resize_mode }: Manifest) {
+  const size = `${width} x ${height}`
+  if (width * height === 1) {
+    throw unexpected('INVALID_IMAGE', `the size of ${name}`, size, 'more than one pixel, so that there is an outline')
+  }
   const shortSide = (Math.min(width, height) * image_size) / Math.max(width, height)
-  if (shortSide < 0.5) {
+  if (resize_mode === 'longest' && shortSide < 0.5) {
     throw unexpected(
       'INVALID_IMAGE',
       `the size of ${name}`,
-      `${width} x ${height}`,
-      `sides at most ${2 * image_size} : 1 apart`,
-      `Scaled to the encoder's ${image_size} pixels nothing would be left of its short side: cut it into pieces.`,
+      size,
+      `a long side at most ${2 * image_size} times the short one`,
+      `Scaled to the ${image_size} pixels of the encoder nothing of the short side would be left: cut the image into pieces.`,
     )
   }
 }

@@ -1,0 +1,77 @@
+import { expectTypeOf, test } from 'vitest'
+import type { Hit, MedicalImage, Prompt, Rle, Scene, SegSam, SegSamError, UncompressedRle } from '../lib/index.js'
+import { Mask } from '../lib/index.js'
+
+declare const model: SegSam
+declare const scene: Scene
+declare const image: MedicalImage
+declare const hit: Hit
+
+test('every kind of prompt compiles', () => {
+  const prompts: Prompt[] = [
+    { points: [{ x: 1, y: 2 }] },
+    { points: [{ x: 1, y: 2, label: 0 }] },
+    { box: [1, 2, 3, 4] },
+    { box: [1, 2, 3, 4], points: [{ x: 1, y: 2, label: 1 }] },
+    { mask: hit.logits },
+    { box: [1, 2, 3, 4], mask: hit.logits },
+    { points: [{ x: 1, y: 2 }], mask: hit.logits },
+  ]
+  expectTypeOf(scene.segment(prompts)).resolves.toEqualTypeOf<Hit[]>()
+})
+
+test('an impossible prompt does not', () => {
+  // @ts-expect-error nothing is meant
+  scene.segment([{}])
+  // @ts-expect-error a box has four numbers
+  scene.segment([{ box: [1, 2, 3] }])
+  // @ts-expect-error boxes are numbers
+  scene.segment([{ box: ['1', '2', '3', '4'] }])
+  // @ts-expect-error a box is not an object
+  scene.segment([{ box: { x0: 1, y0: 2, x1: 3, y1: 4 } }])
+  // @ts-expect-error labels are 0 and 1
+  scene.segment([{ points: [{ x: 1, y: 2, label: 2 }] }])
+  // @ts-expect-error a point has x and y
+  scene.segment([{ points: [{ x: 1 }] }])
+  // @ts-expect-error points are a list
+  scene.segment([{ points: { x: 1, y: 2 } }])
+  // @ts-expect-error logits are meant, not a binary mask
+  scene.segment([{ mask: hit.mask }])
+  // @ts-expect-error one box a prompt
+  scene.segment([{ boxes: [[1, 2, 3, 4]] }])
+  // @ts-expect-error a list of prompts
+  scene.segment({ box: [1, 2, 3, 4] })
+})
+
+test('options are closed', () => {
+  // @ts-expect-error SAM's word is multimask
+  scene.segment([{ box: [1, 2, 3, 4] }], { multiMask: true })
+  // @ts-expect-error a card needs something that describes the class
+  scene.segment([{ box: [1, 2, 3, 4] }], { classes: [{ id: 'a', name: 'A' }] })
+  scene.segment([{ box: [1, 2, 3, 4] }], { classes: ['liver', { id: 'a', name: 'A', description: 'Round.' }] })
+  scene.segment([{ box: [1, 2, 3, 4] }], { classes: [...model.classes, { id: 'a', name: 'A', sentences: ['Round.'] }] })
+  // @ts-expect-error a window has two ends
+  model.encode(image, { window: [1] })
+})
+
+test('one image gives one scene, several give several', () => {
+  expectTypeOf(model.encode(image)).resolves.toEqualTypeOf<Scene>()
+  expectTypeOf(model.encode([image])).resolves.toEqualTypeOf<Scene[]>()
+})
+
+test('run lengths are a string unless asked for', () => {
+  const mask = new Mask(1, 1, new Uint8Array(1))
+  expectTypeOf(mask.toRLE()).toEqualTypeOf<Rle>()
+  expectTypeOf(mask.toRLE({ compressed: false })).toEqualTypeOf<UncompressedRle>()
+})
+
+test('a hit without a name must be expected', () => {
+  // @ts-expect-error label may be null
+  hit.label.name
+  expectTypeOf(hit.labelReason).toEqualTypeOf<'nothing' | 'untrained' | null>()
+})
+
+test('error codes are a closed union', () => {
+  expectTypeOf<SegSamError['code']>().not.toEqualTypeOf<string>()
+  expectTypeOf<'DISPOSED'>().toExtend<SegSamError['code']>()
+})
