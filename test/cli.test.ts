@@ -1,0 +1,277 @@
+import { spawn } from 'node:child_process'
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { Mask } from '../lib/index.js'
+import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
+
+const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+
+let folder: string
+let scan: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'seg-sam-cli-'))
+  const owned = folder
+  onTestFinished(() => rm(owned, { recursive: true }))
+  scan = join(folder, 'scan.png')
+  const { data, width, height } = discImage(80, 60)
+  await sharp(data as Uint8Array, { raw: { width, height, channels: 1 } })
+    .toColourspace('b-w')
+    .toFile(scan)
+})
+
+describe('seg-sam', () => {
+  test('tells its version and how to use it', async () => {
+    const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
+    expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+    const help = await run('--help')
+    expect(help.code).toBe(0)
+    for (const command of ['segment', 'inspect', 'doctor', 'libtorch']) expect(help.stdout).toContain(command)
+  })
+
+  test('explains in the help of segment how boxes and points make prompts', async () => {
+    const { code, stdout } = await run('segment', '--help')
+    expect(code).toBe(0)
+    expect(stdout).toContain('Every --box begins a prompt')
+  })
+
+  test.each([
+    [[]],
+    [['frobnicate']],
+    [['segment']],
+    [['segment', 'scan.png']],
+    [['segment', 'scan.png', '--box', '1,2,3']],
+    [['segment', 'scan.png', '--point', '1,2,7']],
+    [['segment', 'scan.png', '--box', '1,2,3,4', '--colour', 'red']],
+    [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,,b']],
+    [['segment', 'scan.png', '--box', '1,2,3,4', '--window', '5']],
+    [['inspect', 'a', 'b']],
+  ])('refuses %j with exit code 2 and nothing on stdout', async (args) => {
+    const { code, stdout, stderr } = await run(...args)
+    expect(code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).not.toBe('')
+  })
+
+  test('reports an error as one line with its code, and with the stack on request', async () => {
+    const plain = await run('inspect', folder)
+    expect(plain).toMatchObject({ code: 1, stdout: '' })
+    expect(plain.stderr).toMatch(/^seg-sam: BUNDLE_NOT_FOUND: .*manifest\.json.*\n$/)
+    const debug = await run('inspect', folder, '--debug')
+    expect(debug.code).toBe(1)
+    expect(debug.stderr).toMatch(/\n\s+at /)
+  })
+})
+
+describe('seg-sam segment', () => {
+  test('writes JSON of the documented form to stdout, and nothing else', async () => {
+    const { code, stdout, stderr } = await segment(
+      '--box',
+      '20,15,60,45',
+      '--box',
+      '2,2,30,30',
+      '--point',
+      '9,9',
+      '--json',
+    )
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    const result = JSON.parse(stdout)
+    expect(result).toMatchObject({
+      schema: 1,
+      image: { path: scan, width: 80, height: 60, channels: 1 },
+      model: { device: 'cpu', bundle },
+      objects: [
+        { prompt: { box: [20, 15, 60, 45] }, mask: { file: null }, proposals: [] },
+        { prompt: { box: [2, 2, 30, 30], points: [{ x: 9, y: 9, label: 1 }] } },
+      ],
+    })
+    expect(Object.keys(result.seconds)).toEqual(['read', 'load', 'encode', 'segment'])
+    for (const { mask, semanticMask, predictedIou, agreement, candidates } of result.objects) {
+      expect(Mask.fromRLE(mask.rle)).toMatchObject({ width: 80, height: 60, area: mask.area, bbox: mask.bbox })
+      expect(Mask.fromRLE(semanticMask.rle).area).toBe(semanticMask.area)
+      expect(Number.isFinite(predictedIou)).toBe(true)
+      expect(agreement).toBeGreaterThanOrEqual(0)
+      expect(agreement).toBeLessThanOrEqual(1)
+      expect(candidates.length).toBeLessThanOrEqual(5)
+    }
+  })
+
+  test('prints a table for people', async () => {
+    const { code, stdout, stderr } = await segment('--box', '20,15,60,45', '--next', '--point', '5,6')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^#\s+prompt\s+class\s+probability\s+predicted IoU\s+agreement\s+area/m)
+    expect(stdout).toMatch(/^1\s+box 20,15,60,45\s/m)
+    expect(stdout).toMatch(/^2\s+point 5,6\s/m)
+    expect(stdout).toMatch(/load \d+\.\d\d s, encode \d+\.\d\d s/)
+  })
+
+  test('writes masks, overlay and result.json into the folder given', async () => {
+    const out = join(folder, 'new', 'found')
+    const { code, stdout } = await segment(
+      '--box',
+      '20,15,60,45',
+      '--point',
+      '5,6',
+      '--next',
+      '--point',
+      '5,6',
+      '--json',
+      '--out',
+      out,
+    )
+    expect(code).toBe(0)
+    expect((await readdir(out)).sort()).toEqual([
+      'mask-1.png',
+      'mask-2.png',
+      'overlay.png',
+      'result.json',
+      'semantic-mask-1.png',
+      'semantic-mask-2.png',
+    ])
+    const text = await readFile(join(out, 'result.json'), 'utf8')
+    expect(text).toBe(stdout)
+    const { objects } = JSON.parse(text)
+    expect(objects[1].mask.file).toBe('mask-2.png')
+    const { data, info } = await sharp(join(out, 'mask-2.png')).raw().toBuffer({ resolveWithObject: true })
+    const gray = data.filter((_, i) => i % info.channels === 0)
+    expect(info).toMatchObject({ width: 80, height: 60 })
+    expect(gray.every((value) => value === 0 || value === 255)).toBe(true)
+    expect(gray.filter((value) => value === 255).length).toBe(objects[1].mask.area)
+    const overlay = await sharp(join(out, 'overlay.png')).metadata()
+    expect(overlay).toMatchObject({ format: 'png', width: 1024 })
+  })
+
+  test('gives three proposals with --multimask, the best of them as the mask', async () => {
+    const out = join(folder, 'found')
+    const { stdout } = await segment('--point', '40,30', '--multimask', '--json', '--out', out)
+    const [object] = JSON.parse(stdout).objects
+    expect(object.proposals).toHaveLength(3)
+    const best = Math.max(...object.proposals.map(({ predictedIou }: { predictedIou: number }) => predictedIou))
+    expect(object.predictedIou).toBe(best)
+    const files = object.proposals.map(({ mask }: { mask: { file: string } }) => mask.file)
+    expect(new Set(files).size).toBe(3)
+    expect(files).toContain('mask-1.png')
+    for (const file of files) expect(await readdir(out)).toContain(file)
+  })
+
+  test('names only the classes that are allowed', async () => {
+    const { stdout } = await segment('--box', '20,15,60,45', '--json', '--classes', await classIds(2))
+    const [object] = JSON.parse(stdout).objects
+    const ids = [object.label, ...object.candidates].filter(Boolean).map(({ id }: { id: string }) => id)
+    for (const id of ids) expect((await classIds(2)).split(',')).toContain(id)
+  })
+
+  test('counts a prompt outside the image and an unknown class as a wrong command line', async () => {
+    const outside = await segment('--box', '20,15,90,45')
+    expect(outside).toMatchObject({ code: 2, stdout: '' })
+    expect(outside.stderr).toMatch(/^seg-sam: INVALID_PROMPT: [^\n]+\n$/)
+    const unknown = await segment('--box', '20,15,60,45', '--classes', 'no_such_class')
+    expect(unknown).toMatchObject({ code: 2, stdout: '' })
+    expect(unknown.stderr).toMatch(/^seg-sam: UNKNOWN_CLASS: [^\n]+\n$/)
+  })
+
+  test('fails on an image that is not one, and on a folder that cannot be made', async () => {
+    const text = await run('segment', program, '--box', '1,1,5,5', '--model', bundle)
+    expect(text).toMatchObject({ code: 1, stdout: '' })
+    expect(text.stderr).toMatch(/^seg-sam: UNSUPPORTED_FORMAT: [^\n]+\n$/)
+    const blocked = await segment('--box', '20,15,60,45', '--out', join(scan, 'found'))
+    expect(blocked).toMatchObject({ code: 1, stdout: '' })
+    expect(blocked.stderr).toMatch(/^seg-sam: ENOTDIR: [^\n]+\n$/)
+  })
+
+  function segment(...args: string[]) {
+    return run('segment', scan, '--model', bundle, '--device', 'cpu', ...args)
+  }
+})
+
+describe('seg-sam inspect', () => {
+  test('verifies every file of a bundle', async () => {
+    const { code, stdout } = await run('inspect', bundle, '--json')
+    expect(code).toBe(0)
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ directory: bundle, intact: true, manifest: { schema: 1 } })
+    const states = report.files.map(({ state }: { state: string }) => state)
+    expect(new Set(states)).toEqual(new Set(['verified']))
+    const readable = await run('inspect', bundle)
+    expect(readable.code).toBe(0)
+    expect(readable.stdout).toContain('The bundle is intact.')
+    expect(readable.stdout).toContain(report.manifest.name)
+  })
+
+  test('reports edited class cards, and takes them', async () => {
+    const edited = await copiedBundle()
+    await editJson(join(edited, 'classes.json'), ({ classes }) => {
+      classes[0].name = 'Renamed'
+    })
+    const { code, stdout } = await run('inspect', edited)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^classes\.json\s+\d+\s+edited/m)
+  })
+
+  test('fails where a module differs from its hash', async () => {
+    const tampered = await copiedBundle()
+    await appendFile(join(tampered, 'decoder.pt'), 'x')
+    const { code, stdout } = await run('inspect', tampered)
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/^decoder\.pt\s+\d+\s+DIFFERS/m)
+    const segmented = await run('segment', scan, '--box', '1,1,5,5', '--model', tampered)
+    expect(segmented.stderr).toMatch(/^seg-sam: BUNDLE_TAMPERED: decoder\.pt/)
+  })
+})
+
+describe('seg-sam doctor', () => {
+  test('tells what the addon runs on', async () => {
+    const { stdout, stderr } = await run('doctor', '--json')
+    expect(stderr).toBe('')
+    const { runtime, checks } = JSON.parse(stdout)
+    expect(runtime).toMatchObject({ libtorch: expect.stringMatching(/^\d+\.\d+/), threads: expect.any(Number) })
+    const working = checks.filter(({ ok }: { ok: boolean }) => ok).map(({ name }: { name: string }) => name)
+    expect(working).toEqual(
+      expect.arrayContaining(['host', 'addon', 'libtorch', 'devices', 'threads', 'instruction sets']),
+    )
+  })
+
+  test('works without the addon, tells the remedy, and exits with 1', async () => {
+    const nothing = join(folder, 'nothing')
+    await mkdir(nothing)
+    const withoutAddon = { SEG_SAM_PREBUILD: nothing }
+    const readable = await runWith(withoutAddon, 'doctor')
+    expect(readable.code).toBe(1)
+    expect(readable.stdout).toMatch(/^MISSING\s+addon/m)
+    expect(readable.stdout).toContain('npm run build:native')
+    const { code, stdout } = await runWith(withoutAddon, 'doctor', '--json')
+    expect(code).toBe(1)
+    const { ok, runtime, checks } = JSON.parse(stdout)
+    expect({ ok, runtime }).toEqual({ ok: false, runtime: null })
+    expect(checks.find(({ name }: { name: string }) => name === 'addon').remedy).toContain('build:native')
+  })
+})
+
+async function classIds(count: number): Promise<string> {
+  const { classes } = JSON.parse(await readFile(join(bundle, 'classes.json'), 'utf8'))
+  const ids: string[] = classes.map(({ id }: { id: string }) => id)
+  return ids.slice(0, count).join(',')
+}
+
+function run(...args: string[]) {
+  return runWith({}, ...args)
+}
+
+async function runWith(environment: Record<string, string>, ...args: string[]) {
+  const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, ...environment }, cwd: folder })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const code = await new Promise((resolve) => child.on('close', resolve))
+  return { code, stdout, stderr }
+}
