@@ -13,6 +13,7 @@ export {
   type UncompressedRle,
 } from './mask.js'
 export { type EncodeOptions, type LoadOptions, type ModelInfo, SegSam } from './model.js'
+export { drawOverlay, type OverlayObject, type OverlayOptions } from './overlay.js'
 export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
 export {
   type Hit,
