@@ -17,7 +17,14 @@ export function inspectCommand(): Command {
 
 function summary({ directory, manifest, classes, files, intact }: BundleReport) {
   const { files: _, ...about } = manifest
-  return { schema: 1, directory, intact, manifest: about, files, classes: classes.map(({ id, name }) => ({ id, name })) }
+  return {
+    schema: 1,
+    directory,
+    intact,
+    manifest: about,
+    files,
+    classes: classes.map(({ id, name }) => ({ id, name })),
+  }
 }
 
 function report({ directory, manifest, classes, files, intact }: BundleReport): string {
