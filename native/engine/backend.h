@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace segsam {
+
+struct ModelFiles {
+  std::string encoder;
+  std::string decoder;
+  /// None: the bundle cannot embed new sentences.
+  std::optional<std::string> textEncoder;
+};
+
+/// Feature tensors of one image, each with a leading batch dimension of 1.
+using Features = std::vector<at::Tensor>;
+
+/// What the class set and an image make together: class tokens (1, K, C) and the text summary token (1, 1, C).
+struct Conditioning {
+  at::Tensor classTokens;
+  at::Tensor summaryToken;
+};
+
+/// What both decoders say of P prompts, float32: docs/bundle.md.
+struct DecoderOutput {
+  at::Tensor maskLogits;
+  at::Tensor iou;
+  at::Tensor semanticLogits;
+  at::Tensor promptedClassLogits;
+  at::Tensor otherClassLogits;
+};
+
+/// The modules of a bundle, whatever format they are stored in. All tensors are on the backend's device; the image is
+/// in the encoder's type, everything else in float32. Throws Error, or what libtorch throws.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// (B, 3, S, S) to feature tensors, each (B, ...).
+  virtual std::vector<at::Tensor> encode(const at::Tensor& images) = 0;
+  /// (n, L) and (n, L) int64 to (n, D).
+  virtual at::Tensor embedText(const at::Tensor& ids, const at::Tensor& attention) = 0;
+  /// (K, M, D) and (K, M) bool to (K, C).
+  virtual at::Tensor embedClasses(const at::Tensor& sentences, const at::Tensor& valid) = 0;
+  virtual Conditioning condition(const Features& features, const at::Tensor& classes) = 0;
+  /// points (P, N, 2) in pixels of the input, labels (P, N) int64, mask (P, 1, h, h) or none.
+  virtual DecoderOutput decode(const Features& features, const Conditioning& conditioning, const at::Tensor& points,
+                               const at::Tensor& labels, const std::optional<at::Tensor>& mask) = 0;
+
+  virtual bool hasTextEncoder() const = 0;
+  /// Of all weights.
+  virtual int64_t bytes() const = 0;
+};
+
+/// @param encoderType in which the image encoder computes; the other modules are float32
+/// @throws Error BUNDLE_INVALID
+std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, at::ScalarType encoderType);
+
+}  // namespace segsam

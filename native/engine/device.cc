@@ -1,0 +1,171 @@
+#include "engine/device.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <dlfcn.h>
+#include <torch/version.h>
+
+#include <array>
+
+#include "error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace segsam {
+
+namespace {
+
+#if defined(__x86_64__)
+/// `amx`, `avx512_bf16` or nothing: Intel SDM volume 2A, CPUID leaf 7, and volume 1, chapter 13 (XCR0).
+std::string bf16Instructions() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  constexpr unsigned kOsXsave = 1U << 27;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kOsXsave) == 0) return "";
+  unsigned enabled = 0;
+  unsigned upper = 0;
+  __asm__("xgetbv" : "=a"(enabled), "=d"(upper) : "c"(0));
+  constexpr unsigned kAvx512State = 0xe6;
+  constexpr unsigned kTileState = 0x60000;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return "";
+  constexpr unsigned kAmxBf16 = 1U << 22;
+  if ((edx & kAmxBf16) != 0 && (enabled & kTileState) == kTileState) return "amx";
+  constexpr unsigned kAvx512Bf16 = 1U << 5;
+  if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvx512Bf16) != 0 &&
+      (enabled & kAvx512State) == kAvx512State) {
+    return "avx512_bf16";
+  }
+  return "";
+}
+#else
+std::string bf16Instructions() { return ""; }
+#endif
+
+struct CudaState {
+  std::vector<CudaDevice> devices;
+  std::string error;
+};
+
+/// Asks the driver itself, so that no CUDA header is needed and nothing of libtorch's CUDA part is initialised.
+/// Source of the interface: CUDA Driver API, sections "Initialization", "Device Management" and "Error Handling".
+class CudaDriver {
+ public:
+  CudaDriver() : library_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {}
+
+  CudaState state() const {
+    if (library_ == nullptr) return {{}, "libcuda.so.1 was not found: no NVIDIA driver is installed"};
+    const auto init = symbol<int(unsigned)>("cuInit");
+    const auto getCount = symbol<int(int*)>("cuDeviceGetCount");
+    const auto getDevice = symbol<int(int*, int)>("cuDeviceGet");
+    const auto getName = symbol<int(char*, int, int)>("cuDeviceGetName");
+    const auto getAttribute = symbol<int(int*, int, int)>("cuDeviceGetAttribute");
+    if (!init || !getCount || !getDevice || !getName || !getAttribute) {
+      return {{}, "libcuda.so.1 lacks functions of the CUDA driver"};
+    }
+    if (const int code = init(0); code != 0) return {{}, "The CUDA driver does not start: " + describe(code)};
+    int count = 0;
+    if (const int code = getCount(&count); code != 0) return {{}, "The CUDA driver fails: " + describe(code)};
+    CudaState state;
+    for (int index = 0; index < count; ++index) {
+      constexpr int kComputeCapabilityMajor = 75;
+      int device = 0;
+      int major = 0;
+      std::array<char, 256> name{};
+      if (getDevice(&device, index) != 0 || getName(name.data(), name.size() - 1, device) != 0 ||
+          getAttribute(&major, kComputeCapabilityMajor, device) != 0) {
+        continue;
+      }
+      state.devices.push_back({name.data(), index, major});
+    }
+    if (state.devices.empty()) state.error = "The CUDA driver sees no device";
+    return state;
+  }
+
+ private:
+  template <class Signature>
+  Signature* symbol(const char* name) const {
+    return reinterpret_cast<Signature*>(dlsym(library_, name));
+  }
+
+  std::string describe(int code) const {
+    const auto getErrorString = symbol<int(int, const char**)>("cuGetErrorString");
+    const char* text = nullptr;
+    if (getErrorString != nullptr) getErrorString(code, &text);
+    return text != nullptr ? text : "error " + std::to_string(code);
+  }
+
+  void* library_;
+};
+
+bool isCudaBuilt() { return c10::impl::hasDeviceGuardImpl(at::kCUDA); }
+
+CudaState cudaState() {
+  if (!isCudaBuilt()) return {{}, "This libtorch was built without CUDA"};
+  return CudaDriver().state();
+}
+
+}  // namespace
+
+at::Device resolveDevice(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  const CudaState cuda = cudaState();
+  if (name == "auto") return cuda.devices.empty() ? at::Device(at::kCPU) : at::Device(at::kCUDA, 0);
+  int index = 0;
+  if (name != "cuda") {
+    constexpr size_t kPrefix = 5;
+    constexpr size_t kMaxDigits = 3;
+    const std::string digits = name.rfind("cuda:", 0) == 0 ? name.substr(kPrefix) : "";
+    if (digits.empty() || digits.size() > kMaxDigits || digits.find_first_not_of("0123456789") != std::string::npos) {
+      throw Error(kInvalidArgument, "Expected device auto, cpu, cuda or cuda:N, got " + name);
+    }
+    index = std::stoi(digits);
+  }
+  if (cuda.devices.empty()) throw Error(kDeviceUnavailable, name + " cannot be used: " + cuda.error);
+  for (const CudaDevice& device : cuda.devices) {
+    if (device.index == index) return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+  }
+  throw Error(kDeviceUnavailable,
+              name + " cannot be used: devices 0 to " + std::to_string(cuda.devices.back().index) + " are present");
+}
+
+Precision resolvePrecision(Precision asked, at::Device device) {
+  if (asked != Precision::kAuto) return asked;
+  if (device.is_cpu()) return bf16Instructions().empty() ? Precision::kFp32 : Precision::kBf16;
+  constexpr int kAmpere = 8;
+  for (const CudaDevice& found : cudaState().devices) {
+    if (found.index == device.index() && found.majorCapability >= kAmpere) return Precision::kBf16;
+  }
+  return Precision::kFp16;
+}
+
+at::ScalarType scalarType(Precision precision) {
+  switch (precision) {
+    case Precision::kBf16:
+      return at::kBFloat16;
+    case Precision::kFp16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+RuntimeInfo runtimeInfo() {
+  CudaState cuda = cudaState();
+  Dl_info library{};
+  dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &library);
+  return {TORCH_VERSION,
+          library.dli_fname != nullptr ? library.dli_fname : "",
+          isCudaBuilt(),
+          std::move(cuda.devices),
+          std::move(cuda.error),
+          at::get_num_threads(),
+          at::get_cpu_capability(),
+          bf16Instructions()};
+}
+
+}  // namespace segsam

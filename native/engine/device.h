@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+#include <vector>
+
+namespace segsam {
+
+enum class Precision { kAuto, kFp32, kBf16, kFp16 };
+
+/// `auto`, `cpu`, `cuda` or `cuda:N` to a device that can be used now.
+/// @throws Error DEVICE_UNAVAILABLE, INVALID_ARGUMENT
+at::Device resolveDevice(const std::string& name);
+
+/// The arithmetic of the image encoder: what was asked for, or for `kAuto` bf16 where the device multiplies it in
+/// hardware, else fp16 on CUDA and fp32 on the CPU.
+Precision resolvePrecision(Precision asked, at::Device device);
+
+at::ScalarType scalarType(Precision precision);
+
+struct CudaDevice {
+  std::string name;
+  int index;
+  int majorCapability;
+};
+
+struct RuntimeInfo {
+  std::string libtorch;
+  std::string libtorchPath;
+  bool cudaBuilt;
+  std::vector<CudaDevice> cudaDevices;
+  std::string cudaError;
+  int threads;
+  std::string cpuCapability;
+  std::string bf16;
+};
+
+RuntimeInfo runtimeInfo();
+
+}  // namespace segsam

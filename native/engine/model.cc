@@ -1,0 +1,97 @@
+#include "engine/model.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "engine/counters.h"
+#include "engine/scene.h"
+#include "error.h"
+
+namespace segsam {
+
+std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& options) {
+  return std::make_shared<Model>(loadTorchScript(files, options.device, scalarType(options.precision)), options);
+}
+
+Model::Model(std::unique_ptr<Backend> backend, const ModelOptions& options)
+    : backend_(std::move(backend)), options_(options) {
+  ++counters().models;
+}
+
+Model::~Model() { --counters().models; }
+
+void Model::embedText(const int64_t* ids, const int64_t* attention, int64_t rows, int64_t length, float* embeddings) {
+  const c10::InferenceMode inference;
+  const auto onDevice = [&](const int64_t* values) {
+    return at::from_blob(const_cast<int64_t*>(values), {rows, length}, at::kLong).to(options_.device);
+  };
+  const at::Tensor result =
+      backend_->embedText(onDevice(ids), onDevice(attention)).to(at::kCPU, at::kFloat).contiguous();
+  expectShape(result, {rows, options_.textWidth}, "text_encoder.pt: forward");
+  std::memcpy(embeddings, result.const_data_ptr<float>(), result.nbytes());
+}
+
+std::shared_ptr<const ClassSet> Model::prepareClasses(const float* sentences, const std::vector<int32_t>& counts) {
+  static std::atomic<uint64_t> nextId{1};
+  const c10::InferenceMode inference;
+  const auto classes = static_cast<int64_t>(counts.size());
+  const int64_t most = *std::max_element(counts.begin(), counts.end());
+  at::Tensor padded = at::zeros({classes, most, options_.textWidth}, at::kFloat);
+  at::Tensor valid = at::zeros({classes, most}, at::kBool);
+  const float* source = sentences;
+  for (int64_t i = 0; i < classes; ++i) {
+    const int64_t values = counts[i] * options_.textWidth;
+    std::copy_n(source, values, padded.data_ptr<float>() + i * most * options_.textWidth);
+    std::fill_n(valid.data_ptr<bool>() + i * most, counts[i], true);
+    source += values;
+  }
+  at::Tensor vectors = backend_->embedClasses(padded.to(options_.device), valid.to(options_.device));
+  if (vectors.dim() != 2 || vectors.size(0) != classes) {
+    throw Error(kBundleInvalid, "decoder.pt: embed_classes returned another shape than (classes, width)");
+  }
+  return std::make_shared<const ClassSet>(ClassSet{std::move(vectors), classes, nextId++});
+}
+
+std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& images) {
+  const c10::InferenceMode inference;
+  std::vector<Frame> frames;
+  std::vector<at::Tensor> inputs;
+  for (const Image& image : images) {
+    frames.push_back(Frame::of(image.width, image.height, options_.imageSize, options_.resizeMode));
+    inputs.push_back(toInput(image, frames.back(), options_.normalisation));
+  }
+  const auto batch = static_cast<int64_t>(images.size());
+  const std::vector<at::Tensor> features =
+      backend_->encode(at::stack(inputs).to(options_.device, scalarType(options_.precision)));
+  for (const at::Tensor& feature : features) {
+    if (feature.dim() == 0 || feature.size(0) != batch) {
+      throw Error(kBundleInvalid, "encoder.pt: forward returned features of another batch size");
+    }
+  }
+  std::vector<std::shared_ptr<Scene>> scenes;
+  for (int64_t i = 0; i < batch; ++i) {
+    Features ofImage;
+    for (const at::Tensor& feature : features) {
+      at::Tensor own = feature.narrow(0, i, 1).to(at::kFloat);
+      // A slice of a batch would keep the features of the other images alive.
+      if (batch > 1 && own.is_alias_of(feature)) own = own.clone();
+      ofImage.push_back(own.contiguous());
+    }
+    scenes.push_back(std::make_shared<Scene>(std::move(ofImage), frames[i]));
+  }
+  return scenes;
+}
+
+void expectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* what) {
+  if (tensor.sizes() == shape) return;
+  std::ostringstream message;
+  message << what << " returned a tensor of shape " << tensor.sizes() << ", expected " << shape;
+  throw Error(kBundleInvalid, message.str());
+}
+
+}  // namespace segsam

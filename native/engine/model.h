@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/device.h"
+#include "engine/image.h"
+#include "ops/frame.h"
+
+namespace segsam {
+
+class Scene;
+
+struct ModelOptions {
+  at::Device device = at::kCPU;
+  /// Resolved: not kAuto.
+  Precision precision = Precision::kFp32;
+  int64_t imageSize = 0;
+  ResizeMode resizeMode = ResizeMode::kLongest;
+  Normalisation normalisation{};
+  int64_t maskSize = 0;
+  int64_t textWidth = 0;
+};
+
+/// K class vectors of one model, immutable.
+struct ClassSet {
+  /// (K, C) on the model's device.
+  at::Tensor vectors;
+  int64_t size;
+  /// Unlike that of any other class set of the process.
+  uint64_t id;
+};
+
+/// A loaded bundle. All methods but the getters are for the device's executor thread.
+class Model {
+ public:
+  /// @throws Error BUNDLE_INVALID, OUT_OF_MEMORY
+  static std::shared_ptr<Model> load(const ModelFiles& files, const ModelOptions& options);
+
+  Model(std::unique_ptr<Backend> backend, const ModelOptions& options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+  ~Model();
+
+  /// Tokens (rows, length), row-major, to embeddings (rows, textWidth).
+  void embedText(const int64_t* ids, const int64_t* attention, int64_t rows, int64_t length, float* embeddings);
+
+  /// @param sentences (sum of counts, textWidth)
+  /// @param counts sentences of each class, each at least 1
+  std::shared_ptr<const ClassSet> prepareClasses(const float* sentences, const std::vector<int32_t>& counts);
+
+  /// One forward pass for all images.
+  std::vector<std::shared_ptr<Scene>> encode(const std::vector<Image>& images);
+
+  const ModelOptions& options() const { return options_; }
+  bool hasTextEncoder() const { return backend_->hasTextEncoder(); }
+  int64_t bytes() const { return backend_->bytes(); }
+  Backend& backend() { return *backend_; }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  ModelOptions options_;
+};
+
+/// @throws Error BUNDLE_INVALID where a module returned another shape than docs/bundle.md says
+void expectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* what);
+
+}  // namespace segsam

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/model.h"
+
+namespace segsam {
+
+/// P prompts of the same shape, not owned.
+struct PromptBatch {
+  int64_t count;
+  int64_t pointsPerPrompt;
+  /// (P, N, 2): x, y in pixels of the original image.
+  const float* points;
+  /// (P, N)
+  const int32_t* labels;
+  /// (P, maskSize, maskSize) logits, or null.
+  const float* masks;
+};
+
+/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`.
+struct DecodedViews {
+  int64_t masksPerPrompt;
+  uint8_t* masks;
+  float* logits;
+  float* iou;
+  uint8_t* semanticMasks;
+  float* semanticLogits;
+  float* agreement;
+  float* classProbabilities;
+  float* presence;
+};
+
+/// One encoded image. `decode` is for the device's executor thread.
+class Scene {
+ public:
+  Scene(Features features, const Frame& frame);
+  Scene(const Scene&) = delete;
+  Scene& operator=(const Scene&) = delete;
+  ~Scene();
+
+  /// Decodes in chunks that bound the memory; no prompt's result depends on the others.
+  void decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
+              const DecodedViews& out);
+
+  const Frame& frame() const { return frame_; }
+  /// Of the features, on the model's device.
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  const Conditioning& conditionedOn(Model& model, const ClassSet& classes);
+  void decodeChunk(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
+                   const DecodedViews& out);
+  void upscale(const PromptBatch& prompts, int64_t maskSize, float threshold, const DecodedViews& out) const;
+
+  Features features_;
+  Frame frame_;
+  int64_t bytes_;
+  /// That of the class set decoded with last: interactive use repeats it.
+  std::optional<Conditioning> conditioning_;
+  uint64_t conditionedClasses_ = 0;
+};
+
+}  // namespace segsam

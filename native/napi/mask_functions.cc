@@ -1,0 +1,173 @@
+#include "napi/mask_functions.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "napi/arguments.h"
+#include "napi/environment.h"
+#include "napi/scene_class.h"
+#include "ops/components.h"
+#include "ops/mask.h"
+#include "ops/polygons.h"
+#include "ops/rle.h"
+#include "ops/upscale.h"
+
+namespace segsam {
+
+namespace {
+
+constexpr int64_t kMaxSide = 0x7fffffff;
+constexpr int64_t kMaxLogitsSide = 8192;
+constexpr int64_t kMaxImageSize = 16384;
+constexpr int64_t kMaxArea = int64_t{1} << 53;
+
+struct Size {
+  int64_t width;
+  int64_t height;
+};
+
+Size readSize(const Napi::Value& width, const Napi::Value& height) {
+  return {readInteger(width, "width", 1, kMaxSide), readInteger(height, "height", 1, kMaxSide)};
+}
+
+/// The first three arguments: pixels, width, height.
+Mask readMask(const Napi::CallbackInfo& info) {
+  const Size size = readSize(info[1], info[2]);
+  const auto view = readArray<uint8_t>(info[0], "mask", product(size.width, size.height));
+  return {view.elements, size.width, size.height};
+}
+
+Napi::Value toJs(Napi::Env env, const Box& box) {
+  const auto array = Napi::Array::New(env, 4);
+  uint32_t i = 0;
+  for (int64_t edge : {box.x0, box.y0, box.x1, box.y1}) {
+    array.Set(i++, Napi::Number::New(env, static_cast<double>(edge)));
+  }
+  return array;
+}
+
+template <class T>
+Napi::Value toJs(Napi::Env env, const std::vector<T>& values) {
+  const NewArray<T> array = newArray<T>(env, static_cast<int64_t>(values.size()));
+  std::copy(values.begin(), values.end(), array.elements);
+  return array.value;
+}
+
+Napi::Value maskStatsFunction(const Napi::CallbackInfo& info) {
+  const MaskStats stats = maskStats(readMask(info));
+  const auto result = Napi::Object::New(info.Env());
+  result.Set("area", Napi::Number::New(info.Env(), static_cast<double>(stats.area)));
+  result.Set("bbox", stats.box ? toJs(info.Env(), *stats.box) : info.Env().Null());
+  return result;
+}
+
+Napi::Value connectedComponentsFunction(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t neighbours = readInteger(info[3], "connectivity", 4, 8);
+  if (neighbours != 4 && neighbours != 8) throw Error(kInvalidArgument, "Expected connectivity 4 or 8");
+  const Mask mask = readMask(info);
+  const NewArray<int32_t> labels = newArray<int32_t>(env, mask.size());
+  const std::vector<Component> found =
+      connectedComponents(mask, neighbours == 4 ? Connectivity::kFour : Connectivity::kEight, labels.elements);
+  const auto components = Napi::Array::New(env, found.size());
+  for (uint32_t i = 0; i < found.size(); ++i) {
+    const Napi::HandleScope scope(env);
+    const auto component = Napi::Object::New(env);
+    component.Set("area", Napi::Number::New(env, static_cast<double>(found[i].area)));
+    component.Set("bbox", toJs(env, found[i].box));
+    components.Set(i, component);
+  }
+  const auto result = Napi::Object::New(env);
+  result.Set("labels", labels.value);
+  result.Set("components", components);
+  return result;
+}
+
+Napi::Value fillHolesFunction(const Napi::CallbackInfo& info) {
+  const int64_t maxArea = readInteger(info[3], "maxArea", 0, kMaxArea);
+  const Mask mask = readMask(info);
+  const NewArray<uint8_t> filled = newArray<uint8_t>(info.Env(), mask.size());
+  fillHoles(mask, maxArea, filled.elements);
+  return filled.value;
+}
+
+Napi::Value encodeRleFunction(const Napi::CallbackInfo& info) { return toJs(info.Env(), encodeRle(readMask(info))); }
+
+Napi::Value decodeRleFunction(const Napi::CallbackInfo& info) {
+  const Size size = readSize(info[1], info[2]);
+  const auto counts = copyOf(readArray<uint32_t>(info[0], "counts"));
+  const NewArray<uint8_t> mask = newArray<uint8_t>(info.Env(), product(size.width, size.height));
+  decodeRle(counts, size.width, size.height, mask.elements);
+  return mask.value;
+}
+
+Napi::Value compressRleFunction(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), compressRle(copyOf(readArray<uint32_t>(info[0], "counts"))));
+}
+
+Napi::Value decompressRleFunction(const Napi::CallbackInfo& info) {
+  return toJs(info.Env(), decompressRle(readString(info[0], "text")));
+}
+
+Napi::Value maskPolygonsFunction(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::vector<Polygon> polygons = maskPolygons(readMask(info));
+  const auto result = Napi::Array::New(env, polygons.size());
+  for (uint32_t i = 0; i < polygons.size(); ++i) {
+    const Napi::HandleScope scope(env);
+    const auto polygon = Napi::Object::New(env);
+    polygon.Set("ring", toJs(env, polygons[i].ring));
+    polygon.Set("hole", Napi::Boolean::New(env, polygons[i].hole));
+    result.Set(i, polygon);
+  }
+  return result;
+}
+
+Napi::Value maskIouFunction(const Napi::CallbackInfo& info) {
+  const auto a = readArray<uint8_t>(info[0], "a");
+  const auto b = readArray<uint8_t>(info[1], "b", a.length);
+  return Napi::Number::New(info.Env(), maskIou(a.elements, b.elements, a.length));
+}
+
+Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
+  const int64_t count = readInteger(info[1], "count", 0, kMaxSide);
+  const int64_t side = readInteger(info[2], "side", 1, kMaxLogitsSide);
+  const Size size = readSize(info[3], info[4]);
+  const int64_t imageSize = readInteger(info[5], "imageSize", 1, kMaxImageSize);
+  const Frame frame = Frame::of(size.width, size.height, imageSize, readResizeMode(info[6]));
+  const auto threshold = static_cast<float>(readNumber(info[7], "threshold"));
+  const int64_t pixels = product(size.width, size.height);
+  const NewArray<uint8_t> masks = newArray<uint8_t>(info.Env(), product(count, pixels));
+  const auto logits = readArray<float>(info[0], "logits", product(count, side * side));
+  const MaskUpscaler upscaler(side, frame);
+  for (int64_t i = 0; i < count; ++i) {
+    upscaler.writeRows(upscaler.toInput(logits.elements + i * side * side), threshold, 0, size.height,
+                       masks.elements + i * pixels);
+  }
+  return masks.value;
+}
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void add(Napi::Env env, Napi::Object exports, const char* name) {
+  exports.Set(
+      name, Napi::Function::New(
+                env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return function(info); }); },
+                name));
+}
+
+}  // namespace
+
+void addMaskFunctions(Napi::Env env, Napi::Object exports) {
+  add<maskStatsFunction>(env, exports, "maskStats");
+  add<connectedComponentsFunction>(env, exports, "connectedComponents");
+  add<fillHolesFunction>(env, exports, "fillHoles");
+  add<encodeRleFunction>(env, exports, "encodeRle");
+  add<decodeRleFunction>(env, exports, "decodeRle");
+  add<compressRleFunction>(env, exports, "compressRle");
+  add<decompressRleFunction>(env, exports, "decompressRle");
+  add<maskPolygonsFunction>(env, exports, "maskPolygons");
+  add<maskIouFunction>(env, exports, "maskIou");
+  add<upscaleMasksFunction>(env, exports, "upscaleMasks");
+}
+
+}  // namespace segsam

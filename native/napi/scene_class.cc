@@ -1,0 +1,221 @@
+#include "napi/scene_class.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "napi/arguments.h"
+#include "napi/environment.h"
+#include "napi/host_memory.h"
+#include "napi/job.h"
+#include "napi/wrapped.h"
+
+namespace segsam {
+
+namespace {
+
+constexpr int64_t kMaxPrompts = 0x7fffffff;
+constexpr int32_t kLeastLabel = -1;
+constexpr int32_t kGreatestLabel = 3;
+
+/// Behind a Scene of JavaScript.
+struct SceneObject {
+  SceneObject(Napi::Env env, std::shared_ptr<ModelHandle> itsModel, std::shared_ptr<Scene> itsScene)
+      : model(std::move(itsModel)),
+        scene(std::move(itsScene)),
+        width(scene->frame().width),
+        height(scene->frame().height),
+        bytes(scene->bytes()),
+        memory(env, model->options().device.is_cpu() ? bytes : 0) {}
+
+  void dispose() {
+    scene = nullptr;
+    memory.release();
+  }
+
+  std::shared_ptr<ModelHandle> model;
+  /// Null once disposed.
+  std::shared_ptr<Scene> scene;
+  int64_t width;
+  int64_t height;
+  int64_t bytes;
+  HostMemory memory;
+};
+
+/// Prompts, copied.
+struct Prompts {
+  int64_t count;
+  int64_t pointsPerPrompt;
+  std::vector<float> points;
+  std::vector<int32_t> labels;
+  std::vector<float> masks;
+
+  PromptBatch batch() const {
+    return {count, pointsPerPrompt, points.data(), labels.data(), masks.empty() ? nullptr : masks.data()};
+  }
+};
+
+Prompts readPrompts(const Napi::Value& value, int64_t maskSize) {
+  const Napi::Object object = readObject(value, "prompts", kInvalidPrompt);
+  Prompts prompts{};
+  prompts.count = readInteger(object.Get("count"), "count", 1, kMaxPrompts, kInvalidPrompt);
+  prompts.pointsPerPrompt =
+      readInteger(object.Get("pointsPerPrompt"), "pointsPerPrompt", 1, kMaxPrompts, kInvalidPrompt);
+  const Napi::Value points = object.Get("points");
+  const Napi::Value labels = object.Get("labels");
+  const Napi::Value masks = object.Get("masks");
+  const int64_t total = product(prompts.count, prompts.pointsPerPrompt);
+  prompts.points = copyOf(readArray<float>(points, "points", product(total, 2), kInvalidPrompt));
+  prompts.labels = copyOf(readArray<int32_t>(labels, "labels", total, kInvalidPrompt));
+  if (!masks.IsNull()) {
+    const int64_t values = product(prompts.count, maskSize * maskSize);
+    prompts.masks = copyOf(readArray<float>(masks, "masks", values, kInvalidPrompt));
+  }
+  for (float coordinate : prompts.points) {
+    if (!std::isfinite(coordinate)) throw Error(kInvalidPrompt, "Expected finite coordinates of points");
+  }
+  for (int32_t label : prompts.labels) {
+    if (label < kLeastLabel || label > kGreatestLabel) {
+      throw Error(kInvalidPrompt, "Expected labels of points from -1 to 3, got " + std::to_string(label));
+    }
+  }
+  return prompts;
+}
+
+struct Options {
+  int64_t masksPerPrompt;
+  float threshold;
+  Napi::Value out;
+};
+
+Options readOptions(const Napi::Value& value) {
+  const Napi::Object object = readObject(value, "options");
+  return {readBoolean(object.Get("multimask"), "multimask") ? 3 : 1,
+          static_cast<float>(readNumber(object.Get("threshold"), "threshold")), object.Get("out")};
+}
+
+/// Copies a result into the caller's array, which may have been detached while the job ran.
+void deliver(const uint8_t* staged, int64_t length, const Napi::Value& out) {
+  const ArrayView<uint8_t> target = readArray<uint8_t>(out, "out", length);
+  std::copy_n(staged, length, target.elements);
+}
+
+/// The values of a decode that JavaScript sees, in the order in which the job keeps them.
+enum Result {
+  kMasks,
+  kLogits,
+  kIou,
+  kSemanticMasks,
+  kSemanticLogits,
+  kAgreement,
+  kClassProbabilities,
+  kPresence,
+  kResults
+};
+
+constexpr const char* kResultNames[] = {
+    "masks", "logits", "iou", "semanticMasks", "semanticLogits", "agreement", "classProbabilities", "presence"};
+static_assert(std::size(kResultNames) == kResults);
+
+Napi::Value decode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return rejecting(env, [&] {
+    // Getters of the arguments may run JavaScript, which may dispose anything: all of them are read first.
+    auto& object = unwrap<SceneObject>(info.This());
+    const ModelOptions& modelOptions = object.model->options();
+    const Options options = readOptions(info[2]);
+    auto prompts = std::make_shared<Prompts>(readPrompts(info[0], modelOptions.maskSize));
+
+    const ClassSetObject& classSet = unwrap<ClassSetObject>(info[1]);
+    const std::shared_ptr<Model> model = object.model->model();
+    const std::shared_ptr<Scene> scene = object.scene;
+    const std::shared_ptr<const ClassSet> classes = classSet.classes;
+    if (!scene) throw Error(kDisposed, "The scene was disposed");
+    if (!classes) throw Error(kDisposed, "The class set was disposed");
+    if (classSet.model != object.model)
+      throw Error(kInvalidArgument, "The class set is of another model than the scene");
+
+    const int64_t count = prompts->count;
+    const int64_t masks = product(count, options.masksPerPrompt);
+    const int64_t pixels = product(object.width, object.height);
+    const int64_t logits = modelOptions.maskSize * modelOptions.maskSize;
+    const int64_t maskPixels = product(masks, pixels);
+    const bool hasOut = !options.out.IsNull() && !options.out.IsUndefined();
+    std::shared_ptr<uint8_t[]> staging;
+    NewArray<uint8_t> maskArray{};
+    if (hasOut) {
+      readArray<uint8_t>(options.out, "out", maskPixels);
+      staging.reset(new uint8_t[maskPixels]);
+      maskArray = {options.out, staging.get()};
+    } else {
+      maskArray = newArray<uint8_t>(env, maskPixels);
+    }
+    const auto logitArray = newArray<float>(env, product(masks, logits));
+    const auto iou = newArray<float>(env, masks);
+    const auto semanticMasks = newArray<uint8_t>(env, product(count, pixels));
+    const auto semanticLogits = newArray<float>(env, product(count, logits));
+    const auto agreement = newArray<float>(env, masks);
+    const auto classProbabilities = newArray<float>(env, product(count, classes->size + 1));
+    const auto presence = newArray<float>(env, product(count, classes->size));
+    const DecodedViews views{options.masksPerPrompt, maskArray.elements,          logitArray.elements,
+                             iou.elements,           semanticMasks.elements,      semanticLogits.elements,
+                             agreement.elements,     classProbabilities.elements, presence.elements};
+    return Job::start(
+        env, object.model->executor(), info[3],
+        [model, scene, classes, prompts, staging, views, threshold = options.threshold] {
+          scene->decode(*model, prompts->batch(), *classes, threshold, views);
+        },
+        [staging, maskPixels, masksPerPrompt = options.masksPerPrompt](Napi::Env resultEnv,
+                                                                       const Job::Kept& kept) -> Napi::Value {
+          if (staging) deliver(staging.get(), maskPixels, kept[kMasks].Value());
+          const auto decoded = Napi::Object::New(resultEnv);
+          decoded.Set("masksPerPrompt", Napi::Number::New(resultEnv, static_cast<double>(masksPerPrompt)));
+          for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], kept[i].Value());
+          return decoded;
+        },
+        {maskArray.value, logitArray.value, iou.value, semanticMasks.value, semanticLogits.value, agreement.value,
+         classProbabilities.value, presence.value});
+  });
+}
+
+Napi::Value numberOf(const Napi::CallbackInfo& info, int64_t SceneObject::*member) {
+  return Napi::Number::New(info.Env(), static_cast<double>(unwrap<SceneObject>(info.This()).*member));
+}
+
+}  // namespace
+
+template <>
+struct WrappedType<SceneObject> {
+  static constexpr const char* kName = "Scene";
+  static constexpr napi_type_tag kTag = {0x5e65a40c8d6b4f13, 0x47c0a9e8d31b4f64};
+};
+
+Napi::Function sceneClass(Napi::Env env) {
+  return defineClass<SceneObject>(
+      env, {method("decode", decode),
+            method("dispose",
+                   [](const Napi::CallbackInfo& info) -> Napi::Value {
+                     unwrap<SceneObject>(info.This()).dispose();
+                     return info.Env().Undefined();
+                   }),
+            getter("width", [](const Napi::CallbackInfo& info) { return numberOf(info, &SceneObject::width); }),
+            getter("height", [](const Napi::CallbackInfo& info) { return numberOf(info, &SceneObject::height); }),
+            getter("bytes", [](const Napi::CallbackInfo& info) { return numberOf(info, &SceneObject::bytes); }),
+            getter("disposed", [](const Napi::CallbackInfo& info) -> Napi::Value {
+              return Napi::Boolean::New(info.Env(), unwrap<SceneObject>(info.This()).scene == nullptr);
+            })});
+}
+
+Napi::Object makeScene(Napi::Env env, std::shared_ptr<ModelHandle> model, std::shared_ptr<Scene> scene) {
+  return wrap(Environment::of(env).scene, std::make_unique<SceneObject>(env, std::move(model), std::move(scene)));
+}
+
+ResizeMode readResizeMode(const Napi::Value& value) {
+  const std::string name = readString(value, "resizeMode");
+  if (name == "longest") return ResizeMode::kLongest;
+  if (name == "stretch") return ResizeMode::kStretch;
+  throw Error(kInvalidArgument, "Expected resizeMode longest or stretch, got " + name);
+}
+
+}  // namespace segsam

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace segsam {
+
+/// A mask of 0 and non-zero, row-major, not owned.
+struct Mask {
+  const uint8_t* pixels;
+  int64_t width;
+  int64_t height;
+
+  int64_t size() const { return width * height; }
+};
+
+/// Inclusive pixel indices.
+struct Box {
+  int64_t x0;
+  int64_t y0;
+  int64_t x1;
+  int64_t y1;
+
+  void include(int64_t x, int64_t y);
+};
+
+struct MaskStats {
+  int64_t area;
+  /// Around the pixels set; none where the mask is empty.
+  std::optional<Box> box;
+};
+
+MaskStats maskStats(const Mask& mask);
+
+/// Intersection over union of two masks of `size` pixels; 1 where both are empty.
+double maskIou(const uint8_t* a, const uint8_t* b, int64_t size);
+
+}  // namespace segsam
