@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest'
+import type { Decoded, Scene as NativeScene } from '../binding.js'
+import type { Manifest } from '../lib/bundle.js'
+import type { ClassBook } from '../lib/classes.js'
+import { type Hit, Scene } from '../lib/index.js'
+
+const cards = [
+  { id: 'disc', name: 'Disc', codes: [{ scheme: 'SCT', value: '1' }], sentences: [] },
+  { id: 'ring', name: 'Ring', sentences: [] },
+  { id: 'bar', name: 'Bar', sentences: [] },
+]
+
+/** A scene of one pixel whose decoders say what a test wants them to. */
+async function named(classProbabilities: number[], presence: number[]): Promise<Hit> {
+  const decoded: Decoded = {
+    masksPerPrompt: 1,
+    masks: new Uint8Array(1),
+    logits: new Float32Array(1),
+    iou: new Float32Array(1),
+    semanticMasks: new Uint8Array(1),
+    semanticLogits: new Float32Array(1),
+    agreement: Float32Array.of(1),
+    classProbabilities: Float32Array.from(classProbabilities),
+    presence: Float32Array.from(presence),
+  }
+  const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as NativeScene
+  const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
+  const scene = new Scene(native, { mask_size: 1, semantic: 'trained' } as Manifest, book)
+  const [hit] = await scene.segment([{ points: [{ x: 0, y: 0 }] }], { multimask: false })
+  return hit!
+}
+
+describe('what a hit is called', () => {
+  it('is the most probable class, with its codes; the rest are ranked candidates', async () => {
+    const hit = await named([0.125, 0.5, 0.25, 0.125], [0, 0, 0])
+    expect(hit.label).toEqual({ id: 'ring', name: 'Ring', probability: 0.5, codes: [] })
+    expect(hit.labelReason).toBeNull()
+    expect(hit.candidates).toEqual([
+      { id: 'bar', name: 'Bar', probability: 0.25, codes: [] },
+      { id: 'disc', name: 'Disc', probability: 0.125, codes: [{ scheme: 'SCT', value: '1' }] },
+    ])
+  })
+
+  it('is no class where "nothing" is more probable than any; all classes stay candidates', async () => {
+    const hit = await named([0.125, 0.25, 0.125, 0.5], [0, 0, 0])
+    expect(hit.label).toBeNull()
+    expect(hit.labelReason).toBe('nothing')
+    expect(hit.candidates.map(({ id }) => id)).toEqual(['ring', 'disc', 'bar'])
+  })
+})
+
+describe('the others', () => {
+  it('are the classes whose presence is above one half, without the class of the hit', async () => {
+    const hit = await named([0.75, 0.125, 0.125, 0], [0.875, 0.5, 0.625])
+    expect(hit.label!.id).toBe('disc')
+    expect(hit.others).toEqual([{ id: 'bar', name: 'Bar', probability: 0.625, codes: [] }])
+  })
+
+  it('are ranked, and all kept where the hit has no name', async () => {
+    const hit = await named([0, 0, 0.25, 0.75], [0.75, 0.25, 0.875])
+    expect(hit.others.map(({ id }) => id)).toEqual(['bar', 'disc'])
+  })
+})

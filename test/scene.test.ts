@@ -1,0 +1,281 @@
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { addon } from '../lib/addon.js'
+import { type Hit, type Prompt, type Scene, SegSam } from '../lib/index.js'
+import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
+
+const [width, height] = [120, 90]
+let model: SegSam
+let scene: Scene
+
+beforeAll(async () => {
+  model = await SegSam.load(bundle, { device: 'cpu', precision: 'fp32' })
+  scene = await model.encode(discImage(width, height))
+})
+afterAll(() => model.dispose())
+
+const box: Prompt = { box: [30, 20, 90, 70] }
+const click: Prompt = { points: [{ x: 60, y: 45 }] }
+const clicks: Prompt = {
+  points: [
+    { x: 60, y: 45 },
+    { x: 5, y: 5, label: 0 },
+  ],
+}
+const boxAndClick: Prompt = { box: [30, 20, 90, 70], points: [{ x: 60, y: 45 }] }
+
+/** Equal but for the rounding of sums that are taken in another order. */
+function expectSame(actual: Hit, expected: Hit) {
+  expect(maxDifference(actual.logits, expected.logits)).toBeLessThan(1e-4)
+  expect(maxDifference(actual.semanticLogits, expected.semanticLogits)).toBeLessThan(1e-4)
+  expect(actual.predictedIou).toBeCloseTo(expected.predictedIou, 4)
+  expect(actual.masks).toHaveLength(expected.masks.length)
+}
+
+function maxDifference(a: Float32Array, b: Float32Array): number {
+  expect(a).toHaveLength(b.length)
+  return a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0)
+}
+
+describe('a hit', () => {
+  it('holds masks of the size of the image, with area, box and the IoU of the two decoders', async () => {
+    const [hit] = (await scene.segment([box], { multimask: false })) as [Hit]
+    for (const mask of [hit.mask, hit.semanticMask]) {
+      expect(mask).toMatchObject({ width, height })
+      expect(mask.data.every((value) => value === 0 || value === 1)).toBe(true)
+    }
+    expect(hit.agreement).toBeCloseTo(hit.mask.iou(hit.semanticMask), 6)
+    expect(Number.isFinite(hit.predictedIou)).toBe(true)
+    expect(hit.logits).toHaveLength(model.info.maskSize ** 2)
+    expect(hit.masks).toHaveLength(1)
+    expect(hit.masks[0]!.mask).toBe(hit.mask)
+  })
+
+  it('has as its mask the low-resolution logits, upscaled and cut at the threshold', async () => {
+    const manifest = model.info
+    for (const threshold of [0, 0.01, -0.02]) {
+      const [hit] = (await scene.segment([box], { threshold })) as [Hit]
+      const { maskSize, imageSize, resizeMode } = manifest
+      const upscaled = addon().upscaleMasks(hit.logits, 1, maskSize, width, height, imageSize, resizeMode, threshold)
+      expect(hit.mask.data).toEqual(upscaled)
+    }
+  })
+
+  it('has three masks by default, as in SAM’s predictor, and takes the one with the best predicted IoU', async () => {
+    const [hit] = (await scene.segment([click])) as [Hit]
+    expect(hit.masks).toHaveLength(3)
+    const best = Math.max(...hit.masks.map(({ predictedIou }) => predictedIou))
+    expect(hit.predictedIou).toBe(best)
+    expect(hit.mask).toBe(hit.masks.find(({ predictedIou }) => predictedIou === best)!.mask)
+    for (const { mask, agreement } of hit.masks) expect(agreement).toBeCloseTo(mask.iou(hit.semanticMask), 6)
+  })
+
+  it('gives logits that refine the next prompt', async () => {
+    const [first] = (await scene.segment([box], { multimask: false })) as [Hit]
+    const [again, refined, maskAlone] = (await scene.segment(
+      [box, { ...box, mask: first.logits }, { mask: first.logits }],
+      { multimask: false },
+    )) as [Hit, Hit, Hit]
+    expectSame(again, first)
+    expect(maxDifference(refined.logits, first.logits)).toBeGreaterThan(1e-3)
+    expect(maskAlone.logits.every(Number.isFinite)).toBe(true)
+  })
+})
+
+describe('several prompts', () => {
+  it('give hits in their order, each as if it were alone', async () => {
+    const prompts = [click, box, clicks, boxAndClick, { box: [0, 0, 50, 50] }, { points: [{ x: 1, y: 1 }] }] as Prompt[]
+    const together = await scene.segment(prompts)
+    expect(together).toHaveLength(prompts.length)
+    for (const [i, prompt] of prompts.entries()) {
+      const [alone] = (await scene.segment([prompt])) as [Hit]
+      expectSame(together[i]!, alone)
+    }
+    const reversed = await scene.segment(prompts.toReversed())
+    for (const [i, hit] of reversed.toReversed().entries()) expectSame(hit, together[i]!)
+  })
+
+  it('are not bound to the size of a batch', async () => {
+    const many = Array.from(
+      { length: 150 },
+      (_, i): Prompt => ({ points: [{ x: (i * 7) % width, y: (i * 3) % height }] }),
+    )
+    const hits = await scene.segment(many, { multimask: false })
+    for (const i of [0, 63, 64, 149]) {
+      const [alone] = (await scene.segment([many[i]!], { multimask: false })) as [Hit]
+      expectSame(hits[i]!, alone)
+    }
+  })
+})
+
+describe('images', () => {
+  it('encoded in one batch give the scenes of single encodes, in order', async () => {
+    const images = [discImage(120, 90), discImage(40, 200), discImage(33, 33)]
+    const scenes = await model.encode(images)
+    expect(scenes.map((each) => [each.width, each.height])).toEqual([
+      [120, 90],
+      [40, 200],
+      [33, 33],
+    ])
+    for (const [i, image] of images.entries()) {
+      const single = await model.encode(image)
+      const prompt: Prompt = { points: [{ x: 16, y: 16 }] }
+      const [[batched], [alone]] = (await Promise.all([scenes[i]!.segment([prompt]), single.segment([prompt])])) as [
+        [Hit],
+        [Hit],
+      ]
+      expectSame(batched, alone)
+    }
+  })
+
+  it('are the same in 8 bit, 16 bit, float, gray, RGB and RGBA', async () => {
+    const gray = discImage(width, height)
+    const { data } = gray
+    const variants = [
+      { ...gray, data: Uint8ClampedArray.from(data) },
+      { ...gray, data: Uint16Array.from(data), window: [0, 255] as const },
+      { ...gray, data: Int16Array.from(data, (value) => value * 10 - 1000), window: [-1000, 1550] as const },
+      { ...gray, data: Float32Array.from(data, (value) => value / 255), window: [0, 1] as const },
+      {
+        ...gray,
+        data: Uint8Array.from({ length: 3 * data.length }, (_, i) => data[Math.floor(i / 3)]!),
+        channels: 3 as const,
+      },
+      {
+        ...gray,
+        data: Uint8Array.from({ length: 4 * data.length }, (_, i) =>
+          i % 4 === 3 ? i % 256 : data[Math.floor(i / 4)]!,
+        ),
+        channels: 4 as const,
+      },
+    ]
+    const [expected] = (await scene.segment([box])) as [Hit]
+    for (const { window, ...image } of variants as ((typeof variants)[number] & {
+      window?: readonly [number, number]
+    })[]) {
+      const variant = await model.encode(image, window ? { window } : {})
+      const [hit] = (await variant.segment([box])) as [Hit]
+      expect(maxDifference(hit.logits, expected.logits), image.data.constructor.name).toBeLessThan(1e-3)
+    }
+  })
+
+  it('whose pixels are borrowed give the same scene; copied ones may be overwritten at once', async () => {
+    const [expected] = (await scene.segment([box])) as [Hit]
+    const borrowed = await model.encode(discImage(width, height), { borrow: true })
+    expectSame(((await borrowed.segment([box])) as [Hit])[0], expected)
+    const image = discImage(width, height)
+    const pending = model.encode(image)
+    image.data.fill(0)
+    expectSame(((await (await pending).segment([box])) as [Hit])[0], expected)
+  })
+})
+
+describe('out', () => {
+  it('receives the masks in the order of the prompts, whatever their kinds', async () => {
+    for (const prompts of [[box], [box, box], [click, box, clicks, boxAndClick]]) {
+      for (const multimask of [true, false]) {
+        const out = new Uint8Array(prompts.length * (multimask ? 3 : 1) * width * height).fill(9)
+        const hits = await scene.segment(prompts, { multimask, out })
+        const proposals = hits.flatMap(({ masks }) => masks)
+        for (const [i, { mask }] of proposals.entries()) {
+          expect(mask.data.buffer).toBe(out.buffer)
+          expect(mask.data.byteOffset).toBe(i * width * height)
+        }
+        const fresh = await scene.segment(prompts, { multimask })
+        const freshProposals = fresh.flatMap(({ masks }) => masks)
+        for (const [i, { mask }] of proposals.entries()) expect(mask.iou(freshProposals[i]!.mask)).toBeGreaterThan(0.99)
+      }
+    }
+  })
+
+  it('is refused in another size or type', async () => {
+    const right = 3 * width * height
+    for (const out of [new Uint8Array(right - 1), new Uint8Array(0), new Uint16Array(right), []]) {
+      await expect(scene.segment([box], { out: out as Uint8Array })).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringContaining(`${right} bytes`),
+      })
+    }
+  })
+})
+
+describe('classes', () => {
+  it('are all of the bundle by default, ranked, their probabilities and that of "nothing" adding up to 1', async () => {
+    const trained = await copiedBundle()
+    await editJson(join(trained, 'manifest.json'), (manifest) => {
+      manifest.semantic = 'trained'
+    })
+    const own = await SegSam.load(trained, { device: 'cpu', precision: 'fp32' })
+    const ownScene = await own.encode(discImage(width, height))
+    const [hit] = (await ownScene.segment([box])) as [Hit]
+    const named = hit.label ? [hit.label, ...hit.candidates] : hit.candidates
+    expect(named.map(({ id }) => id).toSorted()).toEqual(own.classes.map(({ id }) => id).toSorted())
+    const probabilities = named.map(({ probability }) => probability)
+    expect(probabilities).toEqual(probabilities.toSorted((a, b) => b - a))
+    const sum = probabilities.reduce((a, b) => a + b, 0)
+    expect(sum).toBeGreaterThan(0)
+    expect(sum).toBeLessThanOrEqual(1 + 1e-5)
+    expect(hit.labelReason).toBe(hit.label ? null : 'nothing')
+
+    const [first, second] = own.classes
+    const ids = (result: Hit) =>
+      [...(result.label ? [result.label] : []), ...result.candidates].map(({ id }) => id).toSorted()
+    const [restricted] = (await ownScene.segment([box], { classes: [first!.id] })) as [Hit]
+    expect(ids(restricted)).toEqual([first!.id])
+    const card = { id: 'disc', name: 'Disc', description: 'Round and bright. It lies in the middle.' }
+    const [extended] = (await ownScene.segment([box], { classes: [...own.classes, card] })) as [Hit]
+    expect(ids(extended)).toEqual([...own.classes.map(({ id }) => id), 'disc'].toSorted())
+    const [mixed] = (await ownScene.segment([box], { classes: [second!.id, card] })) as [Hit]
+    expect(ids(mixed)).toEqual([second!.id, 'disc'].toSorted())
+    own.dispose()
+  })
+
+  it('can be edited in the bundle', async () => {
+    const edited = await copiedBundle()
+    await editJson(join(edited, 'classes.json'), ({ classes }) => {
+      classes.push({ id: 'added_by_hand', name: 'Added', sentences: ['Unlike anything else.'] })
+    })
+    const own = await SegSam.load(edited, { device: 'cpu', precision: 'fp32' })
+    expect(own.classes.map(({ id }) => id)).toContain('added_by_hand')
+    own.dispose()
+  })
+
+  it('that a bundle does not have are refused with the nearest ids', async () => {
+    const { id } = model.classes[0]!
+    await expect(scene.segment([box], { classes: [`${id}x`] })).rejects.toMatchObject({
+      code: 'UNKNOWN_CLASS',
+      message: expect.stringContaining(id),
+    })
+  })
+
+  it('that are no cards are refused', async () => {
+    for (const classes of [
+      [],
+      'liver',
+      [{ id: 'a', name: 'A' }],
+      [null],
+      [{ id: 'a', name: '', description: 'b' }],
+      [7],
+    ]) {
+      await expect(
+        scene.segment([box], { classes: classes as unknown as string[] }),
+        JSON.stringify(classes),
+      ).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      })
+    }
+    const { id } = model.classes[0]!
+    await expect(scene.segment([box], { classes: [id, id] })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  it('are not named by an untrained bundle', async () => {
+    const untrained = await copiedBundle()
+    await editJson(join(untrained, 'manifest.json'), (manifest) => {
+      manifest.semantic = 'untrained'
+    })
+    const own = await SegSam.load(untrained, { device: 'cpu' })
+    const [hit] = (await (await own.encode(discImage(width, height))).segment([box])) as [Hit]
+    expect(hit).toMatchObject({ label: null, labelReason: 'untrained', candidates: [], others: [] })
+    own.dispose()
+  })
+})
