@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+/**
+ * npm's install script: makes the addon loadable.
+ *
+ * A build or prebuild that loads is left alone. A prebuild that lacks only libtorch gets a libtorch found on this machine
+ * linked to it; hundreds of megabytes are downloaded by an explicit command alone. Without a prebuild, libtorch is
+ * obtained and the addon is built. `SEG_SAM_SKIP_INSTALL=1` skips all of it.
+ */
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { build } from './build.mjs'
+import { packageFolder, provideLibtorch, version } from './libtorch.mjs'
+
+const log = (line) => console.log(`seg-sam: ${line}`)
+
+if (process.env.SEG_SAM_SKIP_INSTALL === '1') log('SEG_SAM_SKIP_INSTALL=1: the addon is neither looked for nor built')
+else await install().catch(fail)
+
+async function install() {
+  const present = addonFile()
+  if (present && loads(present)) return log(`the addon is ready: ${present}`)
+
+  if (present?.includes(`${join(packageFolder, 'prebuilds')}`)) {
+    const found = await provideLibtorch({ download: false, log }).catch((error) => log(error.message))
+    if (found && loads(present)) return log(`the addon is ready: ${present}`)
+    log(`the prebuilt addon needs libtorch ${version}, which was not found. To download it, run`)
+    return log(`    node ${join(packageFolder, 'native', 'install', 'libtorch.mjs')}`)
+  }
+
+  await provideLibtorch({ download: true, log })
+  log('building the addon, which takes a few minutes ...')
+  const failure = build()
+  if (failure) throw new Error(failure)
+  const built = addonFile()
+  const complaint = built ? loadingError(built) : 'no file in build/Release'
+  if (complaint) throw new Error(`the addon was built but does not load: ${complaint}`)
+  log(`the addon is ready: ${built}`)
+}
+
+/** What node-gyp-build would load; null where there is nothing. */
+function addonFile() {
+  try {
+    return createRequire(import.meta.url)('node-gyp-build').path(packageFolder)
+  } catch {
+    return null
+  }
+}
+
+const loads = (file) => loadingError(file) === ''
+
+/** In a process of its own: a broken addon may end it. */
+function loadingError(file) {
+  const result = spawnSync(process.execPath, ['-e', `require(${JSON.stringify(file)})`], { encoding: 'utf8' })
+  if (result.status === 0) return ''
+  return result.stderr.match(/Error: .*/)?.[0] ?? `exit code ${result.status ?? result.signal}`
+}
+
+function fail(error) {
+  console.error(`seg-sam: ${error.message}`)
+  console.error('seg-sam: after mending that, run `npm rebuild seg-sam`, or in a clone `npm install`.')
+  console.error('seg-sam: SEG_SAM_SKIP_INSTALL=1 installs the package without its addon.')
+  process.exitCode = 1
+}
