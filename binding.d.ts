@@ -78,7 +78,13 @@ export class Model {
    * Embeds tokenised sentences. `ids` and `attention` are row-major (rows, length).
    * Resolves to (rows, textWidth) float32.
    */
-  embedText(ids: BigInt64Array, attention: BigInt64Array, rows: number, length: number, cancellation?: Cancellation): Promise<Float32Array>
+  embedText(
+    ids: BigInt64Array,
+    attention: BigInt64Array,
+    rows: number,
+    length: number,
+    cancellation?: Cancellation,
+  ): Promise<Float32Array>
   /**
    * Pools each class's sentence embeddings into one class vector. `sentences` is (sum of counts, textWidth), `counts`
    * the number of sentences of each class in order. The result is immutable and may be used with any scene of this model.
@@ -182,9 +188,18 @@ export interface Component {
 }
 
 /** Pixels set and the box around them: inclusive indices, `null` where the mask is empty. */
-export function maskStats(mask: Uint8Array, width: number, height: number): { area: number; bbox: [number, number, number, number] | null }
+export function maskStats(
+  mask: Uint8Array,
+  width: number,
+  height: number,
+): { area: number; bbox: [number, number, number, number] | null }
 /** Labels 1..n in the order in which a row-major scan meets them. Connectivity 4 or 8. */
-export function connectedComponents(mask: Uint8Array, width: number, height: number, connectivity: 4 | 8): { labels: Int32Array; components: Component[] }
+export function connectedComponents(
+  mask: Uint8Array,
+  width: number,
+  height: number,
+  connectivity: 4 | 8,
+): { labels: Int32Array; components: Component[] }
 /** A copy with every background region that does not touch the border, and is at most `maxArea` pixels (0: any), filled. Background is 4-connected. */
 export function fillHoles(mask: Uint8Array, width: number, height: number, maxArea: number): Uint8Array
 /** COCO's uncompressed run lengths: column-major, first run background. */
@@ -203,6 +218,12 @@ export function maskPolygons(mask: Uint8Array, width: number, height: number): {
 export function maskIou(a: Uint8Array, b: Uint8Array): number
 /** (count, side, side) logits to (count, height, width) masks at the original size, as a decode does it. */
 export function upscaleMasks(
-  logits: Float32Array, count: number, side: number, width: number, height: number,
-  imageSize: number, resizeMode: 'longest' | 'stretch', threshold: number,
+  logits: Float32Array,
+  count: number,
+  side: number,
+  width: number,
+  height: number,
+  imageSize: number,
+  resizeMode: 'longest' | 'stretch',
+  threshold: number,
 ): Uint8Array

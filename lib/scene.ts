@@ -124,7 +124,7 @@ export class Scene {
     const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
     const decodeOptions = this.#checked(options, prompts.length)
     const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
-    const classes = await this.#classes.select(options.classes)
+    const classes = await abortable(() => this.#classes.select(options.classes), { signal })
 
     const hits = new Array<Hit>(prompts.length)
     for (const { batch, indices } of groups) {
