@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process'
+import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { type RuntimeInfo, runtimeInfo } from '../addon.js'
 import { inspectBundle } from '../bundle.js'
 import { SegSamError } from '../errors.js'
 import { oneLine } from './failure.js'
-import { defaultBundle, packageRoot, packageVersion } from './package-root.js'
+import { defaultBundle, libtorchScript, packageRoot, packageVersion } from './package-root.js'
 
 interface Check {
   name: string
@@ -57,23 +59,26 @@ function addonCheck(runtime: RuntimeInfo | null, failure: SegSamError | null): C
     name,
     ok: false,
     detail: firstLine(failure!.message),
-    remedy: `Run \`npm run build:native\` in ${packageRoot}, which needs a C++ compiler and CMake 3.18 or newer (Debian: apt install g++ cmake make).`,
+    remedy: `Run \`npm run build:native\` in ${packageRoot}, which needs a C++ compiler and CMake 3.22 or newer (Debian: apt install g++ cmake make).`,
   }
 }
 
 function libtorchCheck(runtime: RuntimeInfo | null, failure: SegSamError | null): Check {
   const name = 'libtorch'
-  if (runtime) return { name, ok: true, detail: `${runtime.libtorch} at ${runtime.libtorchPath}`, remedy: null }
-  if (failure?.code !== 'LIBTORCH_MISSING') return { name, ...UNSEEN }
+  if (runtime)
+    return { name, ok: true, detail: `${runtime.libtorch} at ${resolve(runtime.libtorchPath)}`, remedy: null }
+  const search = spawnSync(process.execPath, [libtorchScript, '--check'], { encoding: 'utf8' })
+  const found = search.status === 0 && failure?.code !== 'LIBTORCH_MISSING'
+  if (found) return { name, ok: true, detail: lastLine(search.stdout).replace(/^libtorch: /, ''), remedy: null }
   return {
     name,
     ok: false,
-    detail: firstLine(failure.message),
+    detail: failure?.code === 'LIBTORCH_MISSING' ? firstLine(failure.message) : 'not found on this machine',
     remedy: 'Run `npx seg-sam libtorch`, which fetches the pinned version, or set LIBTORCH to a folder that holds it.',
   }
 }
 
-const UNSEEN = { ok: null, detail: 'not known while the addon or libtorch is missing', remedy: null }
+const UNSEEN = { ok: null, detail: 'not known while the addon cannot be loaded', remedy: null }
 
 function hardwareChecks(runtime: RuntimeInfo | null): Check[] {
   if (!runtime) return ['devices', 'threads', 'instruction sets'].map((name) => ({ name, ...UNSEEN }))
@@ -105,6 +110,10 @@ async function bundleCheck(): Promise<Check> {
 /** What is wrong; the other lines of these messages are remedies. */
 function firstLine(message: string): string {
   return message.split('\n', 1)[0]!
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1)!
 }
 
 function report(checks: Check[]): string {

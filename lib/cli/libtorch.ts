@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { Command } from 'commander'
-import { packageRoot } from './package-root.js'
+import { libtorchScript } from './package-root.js'
 
 export function libtorchCommand(): Command {
   return new Command('libtorch')
@@ -10,8 +9,7 @@ export function libtorchCommand(): Command {
     .argument('[arguments...]', 'handed to native/install/libtorch.mjs')
     .allowUnknownOption()
     .action(async (args: string[]) => {
-      const script = join(packageRoot, 'native', 'install', 'libtorch.mjs')
-      const [exitCode] = await once(spawn(process.execPath, [script, ...args], { stdio: 'inherit' }), 'exit')
+      const [exitCode] = await once(spawn(process.execPath, [libtorchScript, ...args], { stdio: 'inherit' }), 'exit')
       process.exitCode = exitCode ?? 1
     })
 }
