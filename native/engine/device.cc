@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include <array>
+#include <filesystem>
 
 #include "error.h"
 
@@ -156,10 +157,13 @@ at::ScalarType scalarType(Precision precision) {
 
 RuntimeInfo runtimeInfo() {
   CudaState cuda = cudaState();
-  Dl_info library{};
-  dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &library);
+  Dl_info found{};
+  dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &found);
+  const std::string library = found.dli_fname != nullptr ? found.dli_fname : "";
+  std::error_code ignored;
+  const std::filesystem::path path = std::filesystem::canonical(library, ignored);
   return {TORCH_VERSION,
-          library.dli_fname != nullptr ? library.dli_fname : "",
+          path.empty() ? library : path.string(),
           isCudaBuilt(),
           std::move(cuda.devices),
           std::move(cuda.error),

@@ -12,7 +12,9 @@ import { join } from 'node:path'
 import { build } from './build.mjs'
 import { packageFolder, provideLibtorch, version } from './libtorch.mjs'
 
-const log = (line) => console.log(`seg-sam: ${line}`)
+function log(line) {
+  console.log(`seg-sam: ${line}`)
+}
 
 if (process.env.SEG_SAM_SKIP_INSTALL === '1') log('SEG_SAM_SKIP_INSTALL=1: the addon is neither looked for nor built')
 else await install().catch(fail)
@@ -47,7 +49,9 @@ function addonFile() {
   }
 }
 
-const loads = (file) => loadingError(file) === ''
+function loads(file) {
+  return loadingError(file) === ''
+}
 
 /** In a process of its own: a broken addon may end it. */
 function loadingError(file) {

@@ -1,0 +1,471 @@
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "engine/counters.h"
+#include "engine/failure.h"
+#include "engine/image.h"
+#include "engine/model.h"
+#include "engine/scene.h"
+#include "tiny_bundle.h"
+
+using namespace segsam;
+
+namespace {
+
+const Normalisation kPlain{{0, 0, 0}, {1, 1, 1}};
+
+template <class Pixel>
+Image imageOf(const std::vector<Pixel>& pixels, PixelType type, int64_t width, int64_t height, int channels) {
+  return {pixels.data(), type, width, height, channels, std::nullopt};
+}
+
+std::vector<uint8_t> noise(size_t count) {
+  std::mt19937 random(3);
+  std::vector<uint8_t> pixels(count);
+  for (auto& pixel : pixels) pixel = static_cast<uint8_t>(random());
+  return pixels;
+}
+
+float valueAt(const at::Tensor& input, int channel, int64_t x, int64_t y) { return input[channel][y][x].item<float>(); }
+
+/// Slow reference of one axis: a triangle as wide as the reduction, as Pillow's BILINEAR.
+std::vector<double> resizeAxis(const std::vector<double>& source, int64_t to) {
+  const auto from = static_cast<int64_t>(source.size());
+  const double scale = std::max(1.0, static_cast<double>(from) / to);
+  std::vector<double> result;
+  for (int64_t i = 0; i < to; ++i) {
+    const double centre = (i + 0.5) * from / to;
+    double sum = 0;
+    double weights = 0;
+    for (int64_t j = 0; j < from; ++j) {
+      const double weight = std::max(0.0, 1 - std::abs(j + 0.5 - centre) / scale);
+      sum += weight * source[j];
+      weights += weight;
+    }
+    result.push_back(sum / weights);
+  }
+  return result;
+}
+
+/// Outputs of a decoder that can be told from the prompt: every logit of mask token i is x + i.
+class FakeBackend : public Backend {
+ public:
+  std::vector<at::Tensor> encode(const at::Tensor& images) override {
+    return {images.mean({1, 2, 3}).reshape({-1, 1})};
+  }
+  at::Tensor embedText(const at::Tensor& ids, const at::Tensor&) override { return ids.to(at::kFloat); }
+  at::Tensor embedClasses(const at::Tensor& sentences, const at::Tensor&) override { return sentences.select(1, 0); }
+  Conditioning condition(const Features&, const at::Tensor& classes) override {
+    ++conditioned;
+    return {classes.unsqueeze(0), classes.mean(0, true).unsqueeze(0)};
+  }
+  DecoderOutput decode(const Features&, const Conditioning& conditioning, const at::Tensor& points,
+                       const at::Tensor& labels, const std::optional<at::Tensor>&) override {
+    lastPoints = points;
+    lastLabels = labels;
+    const int64_t count = points.size(0);
+    chunks.push_back(count);
+    const int64_t classes = conditioning.classTokens.size(1);
+    const at::Tensor values = points.select(1, 0).select(1, 0).reshape({count, 1}) + at::arange(4, at::kFloat);
+    const at::Tensor masks = values.reshape({count, 4, 1, 1}).expand({count, 4, side, side});
+    return {masks, values, -masks.narrow(1, 0, 1), at::arange(classes + 1, at::kFloat).expand({count, classes + 1}),
+            at::stack({at::zeros({classes + 1}), at::arange(classes + 1, at::kFloat)}).expand({count, 2, classes + 1})};
+  }
+  bool hasTextEncoder() const override { return true; }
+  int64_t bytes() const override { return 0; }
+
+  int64_t side = 8;
+  int conditioned = 0;
+  std::vector<int64_t> chunks;
+  at::Tensor lastPoints;
+  at::Tensor lastLabels;
+};
+
+struct FakeModel {
+  explicit FakeModel(int64_t maskSize = 8) {
+    auto owned = std::make_unique<FakeBackend>();
+    owned->side = maskSize;
+    backend = owned.get();
+    ModelOptions options = TinyBundle::options();
+    options.maskSize = maskSize;
+    model = std::make_unique<Model>(std::move(owned), options);
+  }
+
+  std::shared_ptr<Scene> scene(int64_t width, int64_t height) {
+    const auto pixels = noise(width * height);
+    return model->encode({imageOf(pixels, PixelType::kUint8, width, height, 1)})[0];
+  }
+
+  FakeBackend* backend;
+  std::unique_ptr<Model> model;
+};
+
+/// The arrays of a decode.
+struct Decoded {
+  Decoded(const Scene& scene, int64_t count, int64_t masksPerPrompt, int64_t side, int64_t classes)
+      : masks(count * masksPerPrompt * scene.frame().width * scene.frame().height, 9),
+        logits(count * masksPerPrompt * side * side, NAN),
+        iou(count * masksPerPrompt, NAN),
+        semanticMasks(count * scene.frame().width * scene.frame().height, 9),
+        semanticLogits(count * side * side, NAN),
+        agreement(count * masksPerPrompt, NAN),
+        classProbabilities(count * (classes + 1), NAN),
+        presence(count * classes, NAN),
+        views{masksPerPrompt,       masks.data(),          logits.data(),    iou.data(),
+              semanticMasks.data(), semanticLogits.data(), agreement.data(), classProbabilities.data(),
+              presence.data()} {}
+
+  std::vector<uint8_t> masks;
+  std::vector<float> logits;
+  std::vector<float> iou;
+  std::vector<uint8_t> semanticMasks;
+  std::vector<float> semanticLogits;
+  std::vector<float> agreement;
+  std::vector<float> classProbabilities;
+  std::vector<float> presence;
+  DecodedViews views;
+};
+
+std::shared_ptr<const ClassSet> twoClasses(Model& model) {
+  const std::vector<float> sentences{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  return model.prepareClasses(sentences.data(), {2, 1});
+}
+
+void spoil(const std::string& path, size_t keep) {
+  std::ifstream in(path, std::ios::binary);
+  std::string content((std::istreambuf_iterator<char>(in)), {});
+  in.close();
+  std::ofstream(path, std::ios::binary) << content.substr(0, keep);
+}
+
+}  // namespace
+
+TEST("an image of the model's size goes in unchanged, channel by channel, without alpha") {
+  const auto pixels = noise(16 * 16 * 4);
+  const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, 16, 16, 4),
+                                   Frame::of(16, 16, 16, ResizeMode::kLongest), {{10, 20, 30}, {2, 4, 8}});
+  for (int64_t y = 0; y < 16; ++y) {
+    for (int64_t x = 0; x < 16; ++x) {
+      for (int c = 0; c < 3; ++c) {
+        const float expected = (pixels[(y * 16 + x) * 4 + c] - 10.0f * (c + 1)) / static_cast<float>(2 << c);
+        EXPECT_NEAR(valueAt(input, c, x, y), expected, 1e-4);
+      }
+    }
+  }
+}
+
+TEST("a gray image fills three channels, and padding is zero after normalisation") {
+  const std::vector<uint8_t> pixels(8 * 4, 200);
+  const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, 8, 4, 1),
+                                   Frame::of(8, 4, 16, ResizeMode::kLongest), {{100, 100, 100}, {50, 50, 50}});
+  for (int c = 0; c < 3; ++c) {
+    EXPECT_NEAR(valueAt(input, c, 15, 7), 2, 1e-5);
+    EXPECT_EQUAL(valueAt(input, c, 15, 8), 0.0f);
+  }
+}
+
+TEST("resizing filters as a triangle as wide as the reduction") {
+  for (const auto& [width, height] : std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}}) {
+    const auto pixels = noise(width * height);
+    const Frame frame = Frame::of(width, height, 16, ResizeMode::kLongest);
+    const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, width, height, 1), frame, kPlain);
+    std::vector<std::vector<double>> rows;
+    for (int64_t y = 0; y < height; ++y) {
+      rows.push_back(resizeAxis({pixels.begin() + y * width, pixels.begin() + (y + 1) * width}, frame.resizedWidth));
+    }
+    for (int64_t x = 0; x < frame.resizedWidth; ++x) {
+      std::vector<double> column;
+      for (const auto& row : rows) column.push_back(row[x]);
+      const auto resized = resizeAxis(column, frame.resizedHeight);
+      for (int64_t y = 0; y < frame.resizedHeight; ++y) EXPECT_NEAR(valueAt(input, 1, x, y), resized[y], 1e-2);
+    }
+  }
+}
+
+TEST("a window maps its ends to 0 and 255 and clamps beyond") {
+  const std::vector<int16_t> pixels{-1000, -160, 40, 240};
+  Image image = imageOf(pixels, PixelType::kInt16, 4, 1, 1);
+  image.window = {{-160, 240}};
+  const at::Tensor input = toInput(image, Frame::of(4, 1, 4, ResizeMode::kLongest), kPlain);
+  EXPECT_NEAR(valueAt(input, 0, 0, 0), 0, 1e-4);
+  EXPECT_NEAR(valueAt(input, 0, 1, 0), 0, 1e-4);
+  EXPECT_NEAR(valueAt(input, 0, 2, 0), 127.5, 1e-3);
+  EXPECT_NEAR(valueAt(input, 0, 3, 0), 255, 1e-3);
+}
+
+TEST("without a window, other than 8-bit pixels span their 0.5 to 99.5 percentiles") {
+  std::mt19937 random(5);
+  std::vector<float> values(40 * 25);
+  for (auto& value : values) value = static_cast<float>(random() % 60000) - 20000;
+  std::vector<float> sorted = values;
+  std::sort(sorted.begin(), sorted.end());
+  const auto percentile = [&](double q) {
+    const double rank = q * (sorted.size() - 1);
+    const auto below = static_cast<size_t>(rank);
+    return sorted[below] + (rank - below) * (sorted[below + 1] - sorted[below]);
+  };
+  const double low = percentile(0.005);
+  const double high = percentile(0.995);
+  const Frame frame = Frame::of(40, 25, 40, ResizeMode::kLongest);
+  const auto check = [&](const at::Tensor& input) {
+    for (int64_t i = 0; i < 40 * 25; ++i) {
+      const double expected = std::clamp((values[i] - low) * 255 / (high - low), 0.0, 255.0);
+      EXPECT_NEAR(valueAt(input, 0, i % 40, i / 40), expected, 1e-2);
+    }
+  };
+  check(toInput(imageOf(values, PixelType::kFloat32, 40, 25, 1), frame, kPlain));
+  std::vector<uint16_t> shifted;
+  for (float value : values) shifted.push_back(static_cast<uint16_t>(value + 20000));
+  check(toInput(imageOf(shifted, PixelType::kUint16, 40, 25, 1), frame, kPlain));
+}
+
+TEST("one single intensity is black, and so is what is not a number") {
+  const std::vector<uint16_t> constant(4, 700);
+  const Frame frame = Frame::of(4, 1, 4, ResizeMode::kLongest);
+  EXPECT_EQUAL(toInput(imageOf(constant, PixelType::kUint16, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
+  const std::vector<float> broken(4, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQUAL(toInput(imageOf(broken, PixelType::kFloat32, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
+}
+
+TEST("a strip of 20000 x 10 and a single pixel can be encoded") {
+  FakeModel fake;
+  EXPECT_EQUAL(fake.scene(20000, 10)->frame().resizedHeight, 1);
+  EXPECT_EQUAL(fake.scene(1, 1)->frame().resizedHeight, 32);
+}
+
+TEST("points reach the decoder in pixels of the input, labels as they are, padding as zeros") {
+  FakeModel fake;
+  const auto scene = fake.scene(64, 16);
+  const auto classes = twoClasses(*fake.model);
+  const std::vector<float> points{63, 8, 10, 4};
+  const std::vector<int32_t> labels{1, -1};
+  Decoded decoded(*scene, 1, 1, 8, 2);
+  scene->decode(*fake.model, {1, 2, points.data(), labels.data(), nullptr}, *classes, 0, decoded.views);
+  EXPECT(at::equal(fake.backend->lastPoints, at::tensor({31.5f, 4.0f, 0.0f, 0.0f}).reshape({1, 2, 2})));
+  EXPECT(at::equal(fake.backend->lastLabels, at::tensor({1, -1}, at::kLong).reshape({1, 2})));
+}
+
+TEST("one mask is SAM's first token, three are the others") {
+  FakeModel fake;
+  const auto scene = fake.scene(32, 32);
+  const auto classes = twoClasses(*fake.model);
+  const std::vector<float> point{5, 5};
+  const int32_t label = 1;
+  const PromptBatch prompt{1, 1, point.data(), &label, nullptr};
+  Decoded single(*scene, 1, 1, 8, 2);
+  scene->decode(*fake.model, prompt, *classes, 0, single.views);
+  EXPECT_EQUAL(single.iou, std::vector<float>{5});
+  Decoded three(*scene, 1, 3, 8, 2);
+  scene->decode(*fake.model, prompt, *classes, 0, three.views);
+  EXPECT_EQUAL(three.iou, (std::vector<float>{6, 7, 8}));
+  EXPECT_EQUAL(three.logits[2 * 64], 8.0f);
+}
+
+TEST("class logits become probabilities, and presence the best of the tokens without nothing") {
+  FakeModel fake;
+  const auto scene = fake.scene(32, 32);
+  const auto classes = twoClasses(*fake.model);
+  const std::vector<float> point{5, 5};
+  const int32_t label = 1;
+  Decoded decoded(*scene, 1, 1, 8, 2);
+  scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *classes, 0, decoded.views);
+  const double sum = 1 + std::exp(1.0) + std::exp(2.0);
+  for (int i = 0; i < 3; ++i) EXPECT_NEAR(decoded.classProbabilities[i], std::exp(i) / sum, 1e-6);
+  EXPECT_NEAR(decoded.presence[0], 1.0 / 3, 1e-6);
+  EXPECT_NEAR(decoded.presence[1], 1.0 / 3, 1e-6);
+}
+
+TEST("agreement is the IoU of the two decoders' masks") {
+  FakeModel fake;
+  const auto scene = fake.scene(40, 20);
+  const auto classes = twoClasses(*fake.model);
+  const std::vector<float> point{5, 5};
+  const int32_t label = 1;
+  const PromptBatch prompt{1, 1, point.data(), &label, nullptr};
+  Decoded decoded(*scene, 1, 1, 8, 2);
+  scene->decode(*fake.model, prompt, *classes, 0, decoded.views);
+  EXPECT_EQUAL(decoded.agreement[0], 0.0f);
+  EXPECT(std::count(decoded.masks.begin(), decoded.masks.end(), 1) == 800);
+  EXPECT(std::count(decoded.semanticMasks.begin(), decoded.semanticMasks.end(), 0) == 800);
+  scene->decode(*fake.model, prompt, *classes, 100, decoded.views);
+  EXPECT_EQUAL(decoded.agreement[0], 1.0f);
+}
+
+TEST("conditioning is computed once for a scene and class set") {
+  FakeModel fake;
+  const auto scene = fake.scene(32, 32);
+  const auto classes = twoClasses(*fake.model);
+  const auto others = twoClasses(*fake.model);
+  const std::vector<float> point{5, 5};
+  const int32_t label = 1;
+  Decoded decoded(*scene, 1, 1, 8, 2);
+  for (const auto& set : {classes, classes, others, others, classes}) {
+    scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *set, 0, decoded.views);
+  }
+  EXPECT_EQUAL(fake.backend->conditioned, 3);
+}
+
+TEST("many prompts are split, and each gets its own result") {
+  constexpr int64_t kSide = 512;
+  constexpr int64_t kCount = 20;
+  FakeModel fake(kSide);
+  const auto scene = fake.scene(6, 4);
+  const auto classes = twoClasses(*fake.model);
+  std::vector<float> points;
+  for (int64_t i = 0; i < kCount; ++i) points.insert(points.end(), {i * 0.25f, 1.0f});
+  const std::vector<int32_t> labels(kCount, 1);
+  Decoded decoded(*scene, kCount, 3, kSide, 2);
+  scene->decode(*fake.model, {kCount, 1, points.data(), labels.data(), nullptr}, *classes, 0, decoded.views);
+  EXPECT(fake.backend->chunks.size() > 1);
+  EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    const float x = scene->frame().inputX(points[2 * i]);
+    for (int64_t m = 0; m < 3; ++m) {
+      EXPECT_EQUAL(decoded.iou[i * 3 + m], x + static_cast<float>(m + 1));
+      EXPECT_EQUAL(decoded.logits[(i * 3 + m) * kSide * kSide], x + static_cast<float>(m + 1));
+    }
+    EXPECT_EQUAL(decoded.semanticLogits[i * kSide * kSide], -x);
+    EXPECT(std::isfinite(decoded.classProbabilities[i * 3 + 2]) && std::isfinite(decoded.presence[i * 2 + 1]));
+  }
+  EXPECT_EQUAL(std::count(decoded.masks.begin(), decoded.masks.end(), 9), 0);
+}
+
+TEST("a batch gives the scenes that single images give, each with memory of its own") {
+  FakeModel fake;
+  const auto small = noise(10 * 20);
+  const auto large = noise(300 * 100);
+  const Image first = imageOf(small, PixelType::kUint8, 10, 20, 1);
+  const Image second = imageOf(large, PixelType::kUint8, 300, 100, 1);
+  const auto both = fake.model->encode({first, second});
+  EXPECT_EQUAL(both.size(), size_t{2});
+  EXPECT(both[0]->frame().height == 20 && both[1]->frame().width == 300);
+  EXPECT_EQUAL(both[0]->bytes(), 4);
+}
+
+TEST("scenes and models are counted while they live") {
+  const int64_t scenes = counters().scenes;
+  const int64_t bytes = counters().sceneBytes;
+  {
+    FakeModel fake;
+    EXPECT_EQUAL(counters().models.load(), 1);
+    const auto scene = fake.scene(8, 8);
+    EXPECT_EQUAL(counters().scenes.load(), scenes + 1);
+    EXPECT_EQUAL(counters().sceneBytes.load(), bytes + scene->bytes());
+  }
+  EXPECT_EQUAL(counters().scenes.load(), scenes);
+  EXPECT_EQUAL(counters().sceneBytes.load(), bytes);
+  EXPECT_EQUAL(counters().models.load(), 0);
+}
+
+TEST("a decoder that answers in another shape is an invalid bundle") {
+  FakeModel fake;
+  fake.backend->side = 4;
+  const auto scene = fake.scene(8, 8);
+  const auto classes = twoClasses(*fake.model);
+  const std::vector<float> point{1, 1};
+  const int32_t label = 1;
+  Decoded decoded(*scene, 1, 1, 8, 2);
+  EXPECT_ERROR("BUNDLE_INVALID",
+               scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *classes, 0, decoded.views));
+}
+
+TEST("a TorchScript bundle is loaded, converted and run through") {
+  const TinyBundle bundle;
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    ModelOptions options = TinyBundle::options();
+    options.precision = precision;
+    const auto model = Model::load(bundle.files(), options);
+    EXPECT(model->hasTextEncoder());
+    // Weights and buffers in their final types: encoder, 4 + 8 text floats, 4 decoder floats.
+    EXPECT_EQUAL(model->bytes(), (precision == Precision::kFp32 ? 4 : 2) + 8 + 16 + 16);
+
+    const std::vector<int64_t> ids{2, 4, 99, 6, 6, 6};
+    const std::vector<int64_t> attention{1, 1, 0, 1, 1, 1};
+    std::vector<float> sentences(8);
+    model->embedText(ids.data(), attention.data(), 2, 3, sentences.data());
+    EXPECT_EQUAL(sentences, (std::vector<float>{3, 30, 300, 3000, 6, 60, 600, 6000}));
+    const auto classes = model->prepareClasses(sentences.data(), {1, 1});
+
+    const std::vector<uint8_t> pixels(32 * 16, 100);
+    const auto scene = model->encode({imageOf(pixels, PixelType::kUint8, 32, 16, 1)})[0];
+    EXPECT_EQUAL(scene->bytes(), 3 * 4 * 4 * 4);
+    const std::vector<float> points{20, 3, 7, 3};
+    const std::vector<int32_t> labels{1, 0};
+    const std::vector<float> masks(2 * 64, 0.5f);
+    Decoded decoded(*scene, 2, 1, 8, 2);
+    scene->decode(*model, {2, 1, points.data(), labels.data(), masks.data()}, *classes, 0, decoded.views);
+    EXPECT_EQUAL(decoded.iou, (std::vector<float>{20.5f, -2.5f}));
+    EXPECT_EQUAL(decoded.semanticLogits[0], 20.5f);
+    EXPECT(decoded.masks[0] == 1 && decoded.masks[32 * 16] == 0);
+    // The mean of the features is 25, half of which is padding: class logits 3 + 25, 6 + 25 and 0.
+    EXPECT_NEAR(decoded.classProbabilities[1], 1 / (1 + std::exp(-3.0)), 1e-5);
+  }
+}
+
+TEST("files that are no such modules are an invalid bundle") {
+  const TinyBundle bundle;
+  const ModelOptions options = TinyBundle::options();
+  ModelFiles files = bundle.files();
+  files.encoder = bundle.folder() + "/absent.pt";
+  EXPECT_ERROR("BUNDLE_INVALID", Model::load(files, options));
+  files.encoder = bundle.folder();
+  EXPECT_ERROR("BUNDLE_INVALID", Model::load(files, options));
+  files = bundle.files();
+  std::swap(files.encoder, files.decoder);
+  EXPECT_ERROR("BUNDLE_INVALID", Model::load(files, options));
+
+  torch::jit::Module fewerArguments("Encoder");
+  fewerArguments.define("def forward(self):\n    return 1\n");
+  fewerArguments.save(bundle.folder() + "/foreign.pt");
+  files = bundle.files();
+  files.encoder = bundle.folder() + "/foreign.pt";
+  EXPECT_ERROR("BUNDLE_INVALID", Model::load(files, options));
+
+  std::ofstream(bundle.folder() + "/text.pt") << "not a module";
+  files.encoder = bundle.folder() + "/text.pt";
+  EXPECT_ERROR("BUNDLE_INVALID", Model::load(files, options));
+
+  const auto size = std::filesystem::file_size(bundle.files().encoder);
+  for (const size_t keep : {size - 1, size / 2, size_t{0}}) {
+    spoil(bundle.files().encoder, keep);
+    EXPECT_ERROR("BUNDLE_INVALID", Model::load(bundle.files(), options));
+  }
+}
+
+TEST("what libtorch throws is told in one line") {
+  Failure failure{};
+  try {
+    at::ones({2}).add_(at::ones({3}));
+  } catch (...) {
+    failure = describeCurrentException();
+  }
+  EXPECT_EQUAL(std::string(failure.code), "RUNTIME");
+  EXPECT(failure.message.find("size of tensor a (2)") != std::string::npos);
+  EXPECT(failure.message.find('\n') == std::string::npos);
+  try {
+    at::empty({int64_t{1} << 50});
+  } catch (...) {
+    failure = describeCurrentException();
+  }
+  EXPECT_EQUAL(std::string(failure.code), "OUT_OF_MEMORY");
+}
+
+TEST("only devices that are there can be had") {
+  EXPECT(resolveDevice("cpu").is_cpu());
+  EXPECT_ERROR("DEVICE_UNAVAILABLE", resolveDevice("cuda:99"));
+  EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("tpu"));
+  EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("cuda:-1"));
+  EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("cuda:99999999999"));
+}
