@@ -1,5 +1,6 @@
 import type { Cancellation } from '../binding.js'
 import { addon } from './addon.js'
+import { unexpected } from './errors.js'
 
 interface AbortRules<T> {
   signal: AbortSignal | undefined
@@ -17,8 +18,8 @@ export async function abortable<T>(
   start: (cancellation?: Cancellation) => Promise<T>,
   { signal, discard, holdsCallersMemory }: AbortRules<T>,
 ): Promise<T> {
+  throwIfAborted(signal)
   if (!signal) return start()
-  signal.throwIfAborted()
 
   const cancellation = new (addon().Cancellation)()
   let onAbort = () => {}
@@ -41,4 +42,11 @@ export async function abortable<T>(
   } finally {
     signal.removeEventListener('abort', onAbort)
   }
+}
+
+/** @throws SegSamError `INVALID_ARGUMENT` for what is no signal; else the reason of an abort */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  if (!(signal instanceof AbortSignal)) throw unexpected('INVALID_ARGUMENT', 'signal', signal, 'an AbortSignal')
+  signal.throwIfAborted()
 }

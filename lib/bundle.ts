@@ -133,7 +133,7 @@ async function readManifest(directory: string): Promise<Manifest> {
   return manifest
 }
 
-async function readClasses(directory: string): Promise<ClassCard[]> {
+async function readClasses(directory: string): Promise<readonly ClassCard[]> {
   let text: string
   try {
     text = await readFile(join(directory, CLASS_FILE), 'utf8')

@@ -34,19 +34,24 @@ export type NewClassCard =
   | (Omit<ClassCard, 'sentences'> & { sentences?: undefined; description: string })
 
 const text = z.string().trim().min(1)
+const texts = z.array(text).readonly()
 
 const cardShape = {
   id: text,
   name: text,
-  synonyms: z.array(text).optional(),
-  codes: z.array(z.object({ scheme: text, value: text, meaning: z.string().optional() })).optional(),
-  modalities: z.array(text).optional(),
+  synonyms: texts.optional(),
+  codes: z
+    .array(z.object({ scheme: text, value: text, meaning: z.string().optional() }).readonly())
+    .readonly()
+    .optional(),
+  modalities: texts.optional(),
 }
 
-const cardSchema = z.object({ ...cardShape, sentences: z.array(text) })
+/** Frozen: a card is known by its identity, and its sentences are embedded once. */
+const cardSchema = z.object({ ...cardShape, sentences: texts }).readonly()
 
 const newCardSchema = z.union([
-  cardSchema.extend({ description: z.undefined().optional() }),
+  z.object({ ...cardShape, sentences: texts, description: z.undefined().optional() }),
   z.object({ ...cardShape, sentences: z.undefined().optional(), description: text }),
 ])
 
@@ -56,7 +61,8 @@ export const classFileSchema = z.object({
   classes: z
     .array(cardSchema)
     .min(1)
-    .refine((cards) => new Set(cards.map(({ id }) => id)).size === cards.length, 'two classes have the same id'),
+    .refine((cards) => new Set(cards.map(({ id }) => id)).size === cards.length, 'two classes have the same id')
+    .readonly(),
 })
 
 /** Class cards together with their vectors on the device. */

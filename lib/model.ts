@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
-import { abortable } from './abort.js'
+import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { ClassBook, type ClassCard } from './classes.js'
@@ -100,7 +100,7 @@ export class SegSam {
    */
   static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
     const { device = 'auto', precision = 'auto', signal } = options
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     if (!/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
       throw unexpected('INVALID_ARGUMENT', 'device', device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
     }

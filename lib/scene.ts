@@ -1,6 +1,6 @@
 import { constants } from 'node:buffer'
 import type { Decoded, DecodeOptions, Scene as NativeScene, PromptBatch } from '../binding.js'
-import { abortable } from './abort.js'
+import { abortable, throwIfAborted } from './abort.js'
 import type { Manifest } from './bundle.js'
 import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
@@ -119,7 +119,7 @@ export class Scene {
   async segment(prompts: readonly Prompt[], options: SegmentOptions = {}): Promise<Hit[]> {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
     const { signal, out } = options
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const { width, height } = this
     const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
     const decodeOptions = this.#checked(options, prompts.length)

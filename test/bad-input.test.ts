@@ -204,7 +204,7 @@ describe('prompts', () => {
   })
 
   it('options that are none', async () => {
-    for (const options of [{ threshold: Number.NaN }, { threshold: '0' }, { multimask: 1 }]) {
+    for (const options of [{ threshold: Number.NaN }, { threshold: '0' }, { multimask: 1 }, { signal: 'stop' }]) {
       await expect(scene.segment(prompts, options as SegmentOptions)).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
       })
