@@ -1,0 +1,107 @@
+"""Random views of a labelled image in the S x S frame of the model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .config import Config
+from .dataset import LabelledImage
+
+# Mirror images of these do not exist: left and right, or up and down, carry meaning there.
+FLIP_FREE = {"microscopy", "electron_microscopy"}
+MIRROR_X = {"ultrasound", "ct", "mr", "mr_t1", "pet"}
+
+
+@dataclass
+class Strength:
+    """How far a view strays from the image; the defaults are the training's."""
+
+    rotation: float = 20.0  # degrees
+    scale: tuple[float, float] = (0.75, 1.4)
+    shift: float = 0.1  # of the side
+    shear: float = 0.08
+    elastic: float = 0.02  # of the side
+    gamma: float = 0.45  # log2
+    contrast: float = 0.25
+    noise: float = 10.0  # on 0-255
+    blur: float = 0.25  # probability
+
+
+def random_view(
+    sample: LabelledImage, config: Config, strength: Strength, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Image (3, S, S) float32 on 0-255, where outside the image the mean colour stands, and instances (S, S) int64."""
+    side = config.image_size
+    image = torch.from_numpy(sample.image).permute(2, 0, 1).unsqueeze(0).float()
+    instances = torch.from_numpy(sample.instances).unsqueeze(0).unsqueeze(0).float()
+    grid = _sampling_grid(sample, side, strength, rng)
+    image = _shrink_before_sampling(image, side)
+    view = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    inside = (grid.abs() <= 1).all(dim=-1)
+    objects = F.grid_sample(instances, grid, mode="nearest", padding_mode="zeros", align_corners=False)[0, 0].long()
+    view = _change_intensity(view, strength, rng)
+    mean = torch.tensor(config.pixel_mean).reshape(3, 1, 1)
+    return torch.where(inside, view, mean), objects
+
+
+def _shrink_before_sampling(image: Tensor, side: int) -> Tensor:
+    """Halves an image that is far larger than the frame, so that sampling does not alias."""
+    while min(image.shape[-2:]) >= 2 * side:
+        image = F.avg_pool2d(image, 2)
+    return image
+
+
+def _sampling_grid(sample: LabelledImage, side: int, strength: Strength, rng: np.random.Generator) -> Tensor:
+    height, width = sample.image.shape[:2]
+    angle = np.deg2rad(rng.uniform(-strength.rotation, strength.rotation))
+    low, high = strength.scale
+    zoom = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    free = sample.modality in FLIP_FREE
+    if free:
+        angle += np.pi / 2 * rng.integers(4)
+        # Large micrographs hold hundreds of tiny objects: look closer at a part.
+        zoom *= max(1.0, max(height, width) / (2.0 * side)) ** rng.uniform(0, 1)
+    mirror_x = -1.0 if (free or sample.modality in MIRROR_X) and rng.random() < 0.5 else 1.0
+    if sample.dataset in LEFT_RIGHT_LABELLED or "-sagittal" in sample.name:
+        mirror_x = 1.0
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    shear = rng.uniform(-strength.shear, strength.shear)
+    # The frame holds the longest side; a shorter one is centred, or lies at the top left as it does at run time.
+    fx, fy = max(height, width) / width, max(height, width) / height
+    matrix = np.array([[cos, -sin + shear], [sin, cos]]) @ np.diag([mirror_x, 1.0])
+    reach = max(strength.shift, 1.0 - 1.0 / zoom if free else 0.0)
+    shift = rng.uniform(-reach, reach, size=2)
+    if rng.random() < 0.5:
+        shift += np.array([(1 - 1 / fx), (1 - 1 / fy)])
+    theta = np.concatenate([matrix, shift[:, None]], axis=1)
+    theta[0] *= fx
+    theta[1] *= fy
+    grid = F.affine_grid(torch.from_numpy(theta).float().unsqueeze(0), [1, 1, side, side], align_corners=False)
+    if strength.elastic > 0 and rng.random() < 0.6:
+        coarse = torch.from_numpy(rng.normal(size=(1, 2, 7, 7))).float() * strength.elastic
+        field = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1) * torch.tensor([fx, fy]).float()
+    return grid
+
+
+# Sets whose classes tell the patient's left from right.
+LEFT_RIGHT_LABELLED = {"ct_organs", "mr_organs"}
+
+
+def _change_intensity(view: Tensor, strength: Strength, rng: np.random.Generator) -> Tensor:
+    x = (view / 255).clamp(0, 1)
+    x = x ** float(2 ** rng.uniform(-strength.gamma, strength.gamma))
+    x = x * (1 + rng.uniform(-strength.contrast, strength.contrast))
+    x = x + rng.uniform(-strength.contrast, strength.contrast) / 3
+    if rng.random() < 0.3:
+        bias = torch.from_numpy(rng.normal(size=(1, 1, 3, 3))).float() * 0.12
+        x = x * (1 + F.interpolate(bias, size=x.shape[-2:], mode="bicubic", align_corners=True)[0])
+    if rng.random() < strength.blur:
+        x = F.interpolate(F.avg_pool2d(x.unsqueeze(0), 2), size=x.shape[-2:], mode="bilinear")[0]
+    x = x * 255
+    if rng.random() < 0.5:
+        x = x + torch.randn(1, *x.shape[-2:]) * rng.uniform(0, strength.noise)
+    return x.clamp(0, 255)

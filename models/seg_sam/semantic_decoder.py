@@ -1,0 +1,69 @@
+"""Dec_saw, the semantic-aware decoder: the mask and class of the prompted object, and the classes of the others."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import Config
+from .layers import Mlp
+from .mask_decoder import apply_hypernetworks, prompted_image, to_tokens
+from .mask_upscaling import make_upscaling, mask_channels
+from .two_way_transformer import TwoWayTransformer
+
+
+class SemanticDecoder(nn.Module):
+    """Tokens [SO, CO x N, t_text, prompts] [paper]; two-way transformer of depth 2 and cosine classifier [ours]."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.prompt_dim
+        self.num_co_tokens = config.num_co_tokens
+        self.transformer = TwoWayTransformer(width, config.decoder_heads, config.decoder_mlp_dim)
+        self.so_token = nn.Embedding(1, width)
+        self.co_tokens = nn.Embedding(config.num_co_tokens, width)
+        self.output_upscaling = make_upscaling(config)
+        self.hypernetwork = Mlp(width, width, mask_channels(config), 3)
+        self.so_classifier = CosineClassifier(width)
+        self.co_classifier = CosineClassifier(width)
+
+    def forward(
+        self,
+        features: list[Tensor],
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        class_tokens: Tensor,
+        text_summary: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `MaskDecoder.forward`, with class tokens (B, K, C) and text summary tokens (B, 1, C) of the images.
+
+        Returns logits (B·P, 1, h, h), SO class logits (B·P, K + 1) and CO class logits (B·P, N, K + 1).
+        """
+        prompts = sparse.shape[0]
+        per_image = prompts // features[0].shape[0]
+        own = torch.cat([self.so_token.weight, self.co_tokens.weight], dim=0).unsqueeze(0).expand(prompts, -1, -1)
+        tokens = torch.cat([own, text_summary.repeat_interleave(per_image, dim=0), sparse], dim=1)
+        image = prompted_image(features[0], dense, prompts)
+        tokens, image_tokens = self.transformer(to_tokens(image), to_tokens(image_pe), tokens)
+        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features)
+        logits = apply_hypernetworks(self.hypernetwork(tokens[:, :1]), upscaled)
+        classes = class_tokens.repeat_interleave(per_image, dim=0)
+        so = self.so_classifier(tokens[:, :1], classes)[:, 0]
+        co = self.co_classifier(tokens[:, 1 : 1 + self.num_co_tokens], classes)
+        return logits, so, co
+
+
+class CosineClassifier(nn.Module):
+    """Scaled cosine between a projected token and the class tokens, and a learned "nothing" entry, which comes last."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = Mlp(width, width, width, 2)
+        self.nothing = nn.Parameter(torch.randn(1, 1, width))
+        self.log_scale = nn.Parameter(torch.tensor(2.3))
+
+    def forward(self, tokens: Tensor, class_tokens: Tensor) -> Tensor:
+        """tokens (P, N, C), class_tokens (P, K, C) to logits (P, N, K + 1)."""
+        targets = torch.cat([class_tokens, self.nothing.expand(class_tokens.shape[0], -1, -1)], dim=1)
+        cosine = F.normalize(self.proj(tokens), dim=-1) @ F.normalize(targets, dim=-1).transpose(1, 2)
+        return cosine * self.log_scale.exp().clamp(max=100.0)

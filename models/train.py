@@ -1,0 +1,396 @@
+"""Trains SEG-SAM.
+
+    python models/train_text.py --out runs/text
+    python models/train.py --data DIR ... --text runs/text --out runs/tiny --minutes 60
+
+Reads folders of our data format or of SAM-Med2D's layout. Runs on the CPU, on CUDA, or on several GPUs:
+
+    torchrun --nproc-per-node 4 models/train.py ...
+
+Writes `last.ckpt` (resumable with --resume), `metrics.jsonl`, and at the end `model.ckpt` with the averaged weights.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from seg_sam.batch import Batch, PromptedBatches
+from seg_sam.class_cards import read_cards, select_cards
+from seg_sam.config import SIZES, Config
+from seg_sam.dataset import LabelledImage, read_dataset, split_validation
+from seg_sam.dense_head import DenseHead
+from seg_sam.evaluation import evaluate
+from seg_sam.losses import alignment_loss, binary_decoder_loss, dense_loss, mask_loss, set_loss
+from seg_sam.model import SegSam
+from seg_sam.prompts import add_points, correction_points
+from seg_sam.text import embed_cards, load_text_encoder
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+
+def main() -> None:
+    args = parse_arguments()
+    rank, world = start_distributed()
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        device = torch.device("cuda", rank % torch.cuda.device_count())
+        torch.backends.cuda.matmul.allow_tf32 = True
+    torch.manual_seed(args.seed)
+
+    images = [i for folder in args.data for i in read_dataset(folder, "train", 1024, args.unlicensed)]
+    train, validation = split_validation(images, args.validation, args.seed)
+    class_ids = sorted({c for i in images for c in [*i.classes, *i.known]})
+    cards = select_cards(read_cards(args.cards) if args.cards else read_cards(), class_ids)
+    text_encoder, tokenizer = load_text_encoder(args.text)
+    sentences, valid = embed_cards(text_encoder, tokenizer, cards)
+    config = replace(
+        SIZES[args.size],
+        adapters=args.adapters,
+        semantic=args.semantic,
+        text_to_vision=not args.no_text_to_vision,
+        text_width=sentences.shape[2],
+        num_classes=len(class_ids),
+        resize_mode=args.resize_mode,
+    )
+
+    model = SegSam(config)
+    if args.start:
+        load_start(model, args.start)
+    learner = Learner(model, len(class_ids), sentences, valid, args).to(device)
+    freeze(learner, args.freeze)
+    if device.type == "cpu":
+        learner = learner.to(memory_format=torch.channels_last)
+    average = AveragedWeights(learner, args.ema)
+    optimiser = torch.optim.AdamW(parameter_groups(learner, args.weight_decay), lr=args.lr, betas=(0.9, 0.98))
+    state = {"step": 0, "elapsed": 0.0}
+    if args.resume and (args.out / "last.ckpt").exists():
+        saved = torch.load(args.out / "last.ckpt", map_location="cpu", weights_only=True)
+        learner.load_state_dict(saved["learner"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average.load(saved["average"])
+        state = saved["state"]
+    wrapped = DistributedDataParallel(learner, find_unused_parameters=True) if world > 1 else learner
+
+    batches = PromptedBatches(
+        train, class_ids, parse_weights(args.weights), config, args.batch, args.prompts, args.boxes,
+        args.seed + 1000 * rank + state["step"],
+    )
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=2)
+    args.out.mkdir(parents=True, exist_ok=True)
+    metrics = MetricsFile(args.out / "metrics.jsonl", rank == 0)
+    if rank == 0:
+        sizes = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in model.named_children()}
+        print(f"{len(train)} images for training, {len(validation)} held back; {len(class_ids)} classes; "
+              f"{sum(sizes.values()):.2f} M parameters", {k: round(v, 2) for k, v in sizes.items()})
+    run(args, wrapped, learner, average, optimiser, loader, state, metrics, device, rank, validation, cards,
+        (sentences, valid))
+    if rank == 0:
+        average.copy_to(learner)
+        save_model(args.out / "model.ckpt", learner.model, class_ids, args, state)
+        print(f"wrote {args.out / 'model.ckpt'} after {state['step']} steps")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
+    parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py")
+    parser.add_argument("--cards", type=Path, help="folder or file of class cards (default: models/cards)")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--resize-mode", choices=["longest", "stretch"], default="longest")
+    parser.add_argument("--adapters", action="store_true", help="SAM-Med2D's adapters in the image encoder")
+    parser.add_argument("--semantic", choices=["independent", "shared", "none"], default="independent")
+    parser.add_argument("--no-text-to-vision", action="store_true")
+    parser.add_argument("--alignment", type=float, default=0.3, help="weight of cross-mask spatial alignment")
+    parser.add_argument("--start", type=Path, help="checkpoint of ours, or of SAM's layout, to start from")
+    parser.add_argument("--freeze", choices=["nothing", "encoder", "encoder-but-adapters"], default="nothing")
+    parser.add_argument("--minutes", type=float, help="length of the run in time; the schedule follows it")
+    parser.add_argument("--steps", type=int, help="length of the run in steps")
+    parser.add_argument("--batch", type=int, default=8, help="images a step and process")
+    parser.add_argument("--prompts", type=int, default=8, help="prompts an image")
+    parser.add_argument("--boxes", type=float, default=0.65, help="share of prompts that start as boxes")
+    parser.add_argument("--rounds", type=float, default=0.35, help="share of steps with a round of corrections")
+    parser.add_argument("--dense", type=float, default=1.0, help="weight of the encoder's auxiliary pixel classes")
+    parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--weights", default="", help="share of each set, for example brain_aseg=3,nuclei=2")
+    parser.add_argument("--validation", type=float, default=0.05, help="share of subjects held back")
+    parser.add_argument("--validate-every", type=float, default=20, help="minutes")
+    parser.add_argument("--unlicensed", action="store_true", help="admit non-commercial sets; the weights may not ship")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args()
+    if (args.minutes is None) == (args.steps is None):
+        parser.error("give the length of the run: either --minutes or --steps")
+    return args
+
+
+class Learner(nn.Module):
+    """The model with its training-only parts; one forward gives the loss of one batch."""
+
+    def __init__(self, model: SegSam, classes: int, sentences: Tensor, valid: Tensor, args: argparse.Namespace) -> None:
+        super().__init__()
+        self.model = model
+        self.dense_head = DenseHead(model.config, classes)
+        self.register_buffer("sentences", sentences, persistent=False)
+        self.register_buffer("valid", valid, persistent=False)
+        self.alignment, self.dense = args.alignment, args.dense
+        config = model.config
+        self.register_buffer("mean", torch.tensor(config.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.pixel_std).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, batch: Batch, corrections: bool, rng) -> tuple[Tensor, dict[str, Tensor]]:
+        model = self.model
+        image = (batch.image - self.mean) / self.std
+        if image.device.type == "cpu":
+            image = image.contiguous(memory_format=torch.channels_last)
+        features = model.image_encoder(image)
+        small = F.avg_pool2d(batch.masks.unsqueeze(1).float(), batch.masks.shape[-1] // model.config.mask_size)[:, 0]
+        parts = {"dense": self._dense(features, batch)} if self.dense > 0 else {}
+        class_tokens = summary = None
+        if model.semantic != "none":
+            vectors = model.text_to_vision.embed_classes(self.sentences, self.valid)
+            pe = model.prompt_encoder.image_positions()
+            class_tokens, summary = model.text_to_vision.condition(features[0], pe, vectors)
+
+        logits = self._round(features, batch, batch.points, batch.labels, None, class_tokens, summary, small, parts, 1.0)
+        if corrections:
+            best = logits[:, :1].detach()
+            full = F.interpolate(best, size=batch.masks.shape[-2:], mode="bilinear")[:, 0] > 0
+            more, more_labels = correction_points(full, batch.masks, rng)
+            points, labels = add_points(
+                batch.points, batch.labels, more.to(batch.points.device), more_labels.to(batch.labels.device)
+            )
+            self._round(features, batch, points, labels, best, class_tokens, summary, small, parts, 0.7)
+        return sum(parts.values()), {k: v.detach() for k, v in parts.items()}
+
+    def _dense(self, features: list[Tensor], batch: Batch) -> Tensor:
+        logits = self.dense_head(features)
+        step = batch.semantic.shape[-1] // logits.shape[-1]
+        return self.dense * dense_loss(logits, batch.semantic[:, step // 2 :: step, step // 2 :: step], batch.known)
+
+    def _round(
+        self, features, batch: Batch, points, labels, mask, class_tokens, summary, small, parts: dict, weight: float
+    ) -> Tensor:
+        """Adds the losses of one decode to `parts`; returns Dec_sag's logits."""
+        model = self.model
+        sparse, dense = model.prompt_encoder(points, labels, mask)
+        pe = model.prompt_encoder.image_positions()
+        logits, iou = model.mask_decoder(features, pe, sparse, dense)
+        logits = logits.float()
+        real = batch.classes < self.sentences.shape[0]
+        terms = {"binary": binary_decoder_loss(logits[real], iou[real].float(), small[real])}
+        if model.semantic != "none":
+            semantic, so, co = model.semantic_decoder(features, pe, sparse, dense, class_tokens, summary)
+            semantic = semantic.float()[:, 0]
+            terms["semantic"] = mask_loss(semantic[real], small[real]).mean()
+            terms["so"] = F.cross_entropy(so.float(), batch.classes, label_smoothing=0.02)
+            prompts = len(batch.present) // batch.known.shape[0]
+            known = [k for k in batch.known for _ in range(prompts)]
+            terms["co"] = 0.5 * set_loss(co, batch.present, known)
+            if self.alignment > 0:
+                terms["alignment"] = self.alignment * alignment_loss(logits[real, 0], semantic[real])
+        for name, value in terms.items():
+            parts[name] = parts.get(name, 0) + weight * value
+        return logits
+
+
+def run(args, wrapped, learner, average, optimiser, loader, state, metrics, device, rank, validation, cards, text):
+    """The loop; `state` counts steps and seconds over resumptions."""
+    import numpy as np
+
+    rng = np.random.default_rng(args.seed + rank + state["step"])
+    bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
+    started, before = time.monotonic(), state["elapsed"]
+    last_save = last_validation = time.monotonic()
+    total = args.steps or args.minutes * 60
+    bar = tqdm(total=100, unit="%", disable=rank != 0, bar_format="{l_bar}{bar}| {elapsed} {postfix}", mininterval=10)
+    window: dict[str, list[float]] = {}
+    for batch in loader:
+        state["elapsed"] = before + time.monotonic() - started
+        progress = (state["step"] if args.steps else state["elapsed"]) / total
+        if not agree(progress < 1, device):
+            break
+        lr = args.lr * min(1.0, (state["step"] + 1) / 150) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        corrections = bool(rng.random() < args.rounds)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss, parts = wrapped(to_device(batch, device), corrections, rng)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+            average.update(learner)
+        state["step"] += 1
+        for name, value in parts.items():
+            window.setdefault(name, []).append(float(value))
+        if state["step"] % 20 == 0:
+            means = {k: round(sum(v) / len(v), 4) for k, v in window.items()}
+            window.clear()
+            metrics.write({"step": state["step"], "elapsed": round(state["elapsed"]), "lr": lr, **means})
+            bar.n = round(100 * progress, 1)
+            bar.set_postfix(step=state["step"], **means)
+        if rank == 0 and time.monotonic() - last_save > 300:
+            save_state(args, learner, optimiser, average, state)
+            last_save = time.monotonic()
+        if rank == 0 and validation and time.monotonic() - last_validation > 60 * args.validate_every:
+            with average.applied(learner):
+                model = learner.model.eval()
+                scores = evaluate(
+                    model.image_encoder, model.decoder(), model.config, validation, cards, text, device, limit=4
+                )
+            learner.train()
+            metrics.write({"step": state["step"], "validation": scores["by_set"]})
+            last_validation = time.monotonic()
+    bar.close()
+    if rank == 0:
+        save_state(args, learner, optimiser, average, state)
+
+
+class AveragedWeights:
+    """Exponential moving average of the weights; what ships."""
+
+    def __init__(self, learner: Learner, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.values = {k: v.detach().clone() for k, v in learner.state_dict().items()}
+
+    def update(self, learner: Learner) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            for name, value in learner.state_dict().items():
+                if value.is_floating_point():
+                    self.values[name].lerp_(value, 1 - decay)
+
+    def copy_to(self, learner: Learner) -> None:
+        learner.load_state_dict(self.values)
+
+    def load(self, values: dict[str, Tensor]) -> None:
+        self.values = {k: v.to(self.values[k].device) for k, v in values.items()}
+        self.updates = 10**6
+
+    def applied(self, learner: Learner):
+        """A context in which the learner has the averaged weights."""
+        import contextlib
+
+        @contextlib.contextmanager
+        def swap():
+            own = {k: v.detach().clone() for k, v in learner.state_dict().items()}
+            self.copy_to(learner)
+            try:
+                yield
+            finally:
+                learner.load_state_dict(own)
+
+        return swap()
+
+
+class MetricsFile:
+    """One JSON object a line, flushed, so that a run can be watched and plotted."""
+
+    def __init__(self, path: Path, enabled: bool) -> None:
+        self.file = path.open("a") if enabled else None
+
+    def write(self, values: dict) -> None:
+        if self.file:
+            self.file.write(json.dumps(values) + "\n")
+            self.file.flush()
+
+
+def start_distributed() -> tuple[int, int]:
+    if "RANK" not in os.environ:
+        return 0, 1
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def agree(go_on: bool, device: torch.device) -> bool:
+    """All processes stop at the same step, or the others would wait for gradients for ever."""
+    if not dist.is_initialized():
+        return go_on
+    vote = torch.tensor(int(go_on), device=device)
+    dist.all_reduce(vote, op=dist.ReduceOp.MIN)
+    return bool(vote)
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    return {k: float(v) for k, v in (item.split("=") for item in text.split(",") if item)}
+
+
+def parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay on matrices and kernels only."""
+    trainable = [p for p in learner.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def freeze(learner: Learner, what: str) -> None:
+    if what == "nothing":
+        return
+    for name, parameter in learner.model.image_encoder.named_parameters():
+        parameter.requires_grad_(what == "encoder-but-adapters" and ".Adapter." in name)
+
+
+def load_start(model: SegSam, path: Path) -> None:
+    """Loads what a checkpoint has of the model; says what starts fresh."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    weights = saved.get("model", saved)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected:
+        raise ValueError(f"{path} has keys this size does not: {', '.join(unexpected[:8])}")
+    print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    moved = {k: v.to(device, non_blocking=True) for k, v in vars(batch).items() if isinstance(v, Tensor)}
+    return replace(batch, **moved)
+
+
+def save_state(args, learner, optimiser, average, state) -> None:
+    part = args.out / "last.part"
+    torch.save(
+        {
+            "learner": learner.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "average": average.values,
+            "state": dict(state),
+            "config": learner.model.config.to_dict(),
+        },
+        part,
+    )
+    part.replace(args.out / "last.ckpt")
+
+
+def save_model(path: Path, model: SegSam, class_ids: list[str], args, state) -> None:
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "config": model.config.to_dict(),
+            "classes": class_ids,
+            "training": {"data": [f.name for f in args.data], "steps": state["step"], "minutes": state["elapsed"] / 60,
+                         "seed": args.seed},
+        },
+        path,
+    )
+
+
+if __name__ == "__main__":
+    main()
