@@ -212,7 +212,7 @@ def run(args, wrapped, learner, average, optimiser, loader, state, metrics, devi
     import numpy as np
 
     rng = np.random.default_rng(args.seed + rank + state["step"])
-    bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
+    bf16 = multiplies_bf16(device)
     started, before = time.monotonic(), state["elapsed"]
     last_save = last_validation = time.monotonic()
     total = args.steps or args.minutes * 60
@@ -325,6 +325,13 @@ def agree(go_on: bool, device: torch.device) -> bool:
     vote = torch.tensor(int(go_on), device=device)
     dist.all_reduce(vote, op=dist.ReduceOp.MIN)
     return bool(vote)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """bf16 in hardware; emulated, it is a hundred times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def parse_weights(text: str) -> dict[str, float]:
