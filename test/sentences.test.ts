@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { SentenceTokenizer } from '../lib/sentences.js'
+import type { Model } from '../binding.js'
+import { SentenceEncoder, SentenceTokenizer } from '../lib/sentences.js'
 
 const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'round', 'bright', 'organ', '##s', '.']
 
@@ -58,9 +59,9 @@ function definition(overrides: object = {}) {
 }
 
 describe('SentenceTokenizer', () => {
-  it('pads to the length of the text encoder and marks what is padding', () => {
-    const batch = new SentenceTokenizer(definition(), 6).tokenize(['Round organs.', 'bright'])
-    expect(batch).toEqual({
+  it('pads to the longest sentence and marks what is padding', () => {
+    const tokenizer = new SentenceTokenizer(definition(), 64)
+    expect(tokenizer.batch(['Round organs.', 'bright'].map((sentence) => tokenizer.tokens(sentence)))).toEqual({
       ids: BigInt64Array.of(2n, 4n, 6n, 7n, 8n, 3n, 2n, 5n, 3n, 0n, 0n, 0n),
       attention: BigInt64Array.of(1n, 1n, 1n, 1n, 1n, 1n, 1n, 1n, 1n, 0n, 0n, 0n),
       rows: 2,
@@ -69,15 +70,16 @@ describe('SentenceTokenizer', () => {
   })
 
   it('truncates the words and keeps the special tokens around them', () => {
-    const { ids, attention } = new SentenceTokenizer(definition(), 5).tokenize(['Round bright round bright organs.'])
-    expect(ids).toEqual(BigInt64Array.of(2n, 4n, 5n, 4n, 3n))
-    expect(attention).toEqual(BigInt64Array.of(1n, 1n, 1n, 1n, 1n))
+    expect(new SentenceTokenizer(definition(), 5).tokens('Round bright round bright organs.')).toEqual([2, 4, 5, 4, 3])
+    expect(new SentenceTokenizer(definition({ post_processor: null }), 3).tokens('round bright round bright')).toEqual([
+      4, 5, 4,
+    ])
   })
 
   it('pads with the token that the tokenizer names', () => {
     const padding = { pad_id: 8, pad_token: '.' }
-    expect(new SentenceTokenizer(definition({ padding }), 4).tokenize(['round']).ids).toEqual(
-      BigInt64Array.of(2n, 4n, 3n, 8n),
+    expect(new SentenceTokenizer(definition({ padding }), 4).batch([[2, 4, 3], [2]]).ids).toEqual(
+      BigInt64Array.of(2n, 4n, 3n, 2n, 8n, 8n),
     )
   })
 
@@ -85,5 +87,18 @@ describe('SentenceTokenizer', () => {
     for (const wrong of [{}, null, [], { model: { type: 'Unheard' } }, 'text']) {
       expect(() => new SentenceTokenizer(wrong, 4)).toThrow(expect.objectContaining({ code: 'BUNDLE_INVALID' }))
     }
+  })
+})
+
+describe('SentenceEncoder', () => {
+  it('gives the embeddings in the order of the sentences, whatever their lengths', async () => {
+    const model = {
+      embedText: async (ids: BigInt64Array, _attention: BigInt64Array, rows: number, length: number) =>
+        Float32Array.from({ length: rows }, (_, row) => Number(ids[row * length + 1])),
+    } as unknown as Model
+    const encoder = new SentenceEncoder(model, new SentenceTokenizer(definition(), 6), 1)
+    const sentences = Array.from({ length: 200 }, (_, i) => ['organ organ', 'bright', 'round round round'][i % 3]!)
+    const expected = sentences.map((sentence) => ({ organ: 6, bright: 5, round: 4 })[sentence.split(' ')[0]!])
+    expect([...(await encoder.embed(sentences, undefined))]).toEqual(expected)
   })
 })
