@@ -20,10 +20,22 @@ namespace {
 using torch::jit::IValue;
 using torch::jit::Module;
 
+/// A method that a module of a bundle must have.
 struct Signature {
   const char* method;
-  size_t arguments;
+  /// As TorchScript writes it, without `self`.
+  const char* types;
 };
+
+std::string typesOf(const c10::FunctionSchema& schema) {
+  std::string types = "(";
+  for (size_t i = 1; i < schema.arguments().size(); ++i) {
+    if (i > 1) types += ", ";
+    types += schema.arguments()[i].type()->annotation_str();
+  }
+  types += ") -> ";
+  return types + (schema.returns().empty() ? "None" : schema.returns()[0].type()->annotation_str());
+}
 
 /// One frozen module of a bundle and the methods it promises.
 class FrozenModule {
@@ -35,16 +47,12 @@ class FrozenModule {
     if (!S_ISREG(status.st_mode)) throw Error(kBundleInvalid, path + " is not a file");
     try {
       load(methods, device, type);
-    } catch (const c10::OutOfMemoryError&) {
+    } catch (const Error&) {
       throw;
-    } catch (const std::bad_alloc&) {
-      throw;
-    } catch (const c10::Error&) {
+    } catch (...) {
       const Failure failure = describeCurrentException();
       if (failure.code == kOutOfMemory) throw;
       throw Error(kBundleInvalid, path + " is not a TorchScript module of a bundle: " + failure.message);
-    } catch (const std::exception& error) {
-      throw Error(kBundleInvalid, path + " is not a TorchScript module of a bundle: " + firstLine(error.what()));
     }
   }
 
@@ -53,30 +61,6 @@ class FrozenModule {
   }
 
   int64_t bytes() const { return bytes_; }
-
-  /// Elements of a list or tuple of tensors, or the one tensor.
-  std::vector<at::Tensor> tensors(const IValue& value, const char* method) const {
-    if (value.isTensor()) return {value.toTensor()};
-    if (value.isTensorList()) return value.toTensorVector();
-    std::vector<at::Tensor> result;
-    if (value.isTuple()) {
-      for (const IValue& element : value.toTupleRef().elements()) {
-        if (!element.isTensor()) break;
-        result.push_back(element.toTensor());
-      }
-      if (result.size() == value.toTupleRef().elements().size()) return result;
-    }
-    throw Error(kBundleInvalid, path_ + ": " + method + " returned a " + value.tagKind() + ", expected tensors");
-  }
-
-  std::vector<at::Tensor> tensors(const IValue& value, const char* method, size_t count) const {
-    std::vector<at::Tensor> result = tensors(value, method);
-    if (result.size() != count) {
-      throw Error(kBundleInvalid, path_ + ": " + method + " returned " + std::to_string(result.size()) +
-                                      " tensors, expected " + std::to_string(count));
-    }
-    return result;
-  }
 
  private:
   void load(const std::vector<Signature>& methods, at::Device device, at::ScalarType type) {
@@ -88,11 +72,9 @@ class FrozenModule {
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
       if (!method) throw Error(kBundleInvalid, path_ + " has no method " + signature.method);
-      // The first argument of the schema is the module itself.
-      const size_t arguments = method->function().getSchema().arguments().size() - 1;
-      if (arguments != signature.arguments) {
-        throw Error(kBundleInvalid, path_ + ": " + signature.method + " takes " + std::to_string(arguments) +
-                                        " arguments, expected " + std::to_string(signature.arguments));
+      const std::string types = typesOf(method->function().getSchema());
+      if (types != signature.types) {
+        throw Error(kBundleInvalid, path_ + ": " + signature.method + " is " + types + ", expected " + signature.types);
       }
       if (signature.method != std::string("forward")) preserved.emplace_back(signature.method);
     }
@@ -122,38 +104,47 @@ class FrozenModule {
 class TorchScriptBackend : public Backend {
  public:
   TorchScriptBackend(const ModelFiles& files, at::Device device, at::ScalarType encoderType)
-      : encoder_(files.encoder, {{"forward", 1}}, device, encoderType),
-        decoder_(files.decoder, {{"embed_classes", 2}, {"condition", 2}, {"decode", 6}}, device, at::kFloat) {
-    if (files.textEncoder)
-      text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", 2}}, device, at::kFloat);
+      : encoder_(files.encoder, {{"forward", "(Tensor) -> List[Tensor]"}}, device, encoderType),
+        decoder_(files.decoder,
+                 {{"embed_classes", "(Tensor, Tensor) -> Tensor"},
+                  {"condition", "(List[Tensor], Tensor) -> Tuple[Tensor, Tensor]"},
+                  {"decode",
+                   "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
+                   "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"}},
+                 device, at::kFloat) {
+    if (files.textEncoder) {
+      text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", "(Tensor, Tensor) -> Tensor"}}, device,
+                    at::kFloat);
+    }
   }
 
   std::vector<at::Tensor> encode(const at::Tensor& images) override {
-    return encoder_.tensors(encoder_.call("forward", {images}), "forward");
+    return encoder_.call("forward", {images}).toTensorVector();
   }
 
   at::Tensor embedText(const at::Tensor& ids, const at::Tensor& attention) override {
     if (!text_) throw Error(kBundleInvalid, "The bundle has no text encoder");
-    return text_->tensors(text_->call("forward", {ids, attention}), "forward", 1)[0];
+    return text_->call("forward", {ids, attention}).toTensor();
   }
 
   at::Tensor embedClasses(const at::Tensor& sentences, const at::Tensor& valid) override {
-    return decoder_.tensors(decoder_.call("embed_classes", {sentences, valid}), "embed_classes", 1)[0];
+    return decoder_.call("embed_classes", {sentences, valid}).toTensor();
   }
 
   Conditioning condition(const Features& features, const at::Tensor& classes) override {
-    auto tensors =
-        decoder_.tensors(decoder_.call("condition", {c10::List<at::Tensor>(features), classes}), "condition", 2);
-    return {tensors[0], tensors[1]};
+    const IValue result = decoder_.call("condition", {c10::List<at::Tensor>(features), classes});
+    const std::vector<IValue> tensors = result.toTupleRef().elements().vec();
+    return {tensors[0].toTensor(), tensors[1].toTensor()};
   }
 
   DecoderOutput decode(const Features& features, const Conditioning& conditioning, const at::Tensor& points,
                        const at::Tensor& labels, const std::optional<at::Tensor>& mask) override {
-    auto tensors = decoder_.tensors(
+    const IValue result =
         decoder_.call("decode", {c10::List<at::Tensor>(features), conditioning.classTokens, conditioning.summaryToken,
-                                 points, labels, mask ? IValue(*mask) : IValue()}),
-        "decode", 5);
-    return {tensors[0], tensors[1], tensors[2], tensors[3], tensors[4]};
+                                 points, labels, mask ? IValue(*mask) : IValue()});
+    const std::vector<IValue> tensors = result.toTupleRef().elements().vec();
+    return {tensors[0].toTensor(), tensors[1].toTensor(), tensors[2].toTensor(), tensors[3].toTensor(),
+            tensors[4].toTensor()};
   }
 
   bool hasTextEncoder() const override { return text_.has_value(); }
