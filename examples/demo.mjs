@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: segments structures in a slice of the MNI152 brain template with the model of this package, and
- * writes the picture, the masks and result.json to demo-out/.
+ * writes the picture, the masks and result.json to demo-out/. Options of `seg-sam segment` may follow `--`.
  */
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
@@ -14,7 +14,15 @@ run('native/install/install.mjs')
 const image = 'examples/images/mni152_axial_z8.png'
 const boxes = ['83,87,105,117', '50,69,63,101', '62,59,76,82', '83,54,100,84']
 console.log(`\nSegmenting ${image} ...\n`)
-run('dist/cli/main.js', 'segment', image, ...boxes.flatMap((box) => ['--box', box]), '--out', 'demo-out')
+run(
+  'dist/cli/main.js',
+  'segment',
+  image,
+  ...boxes.flatMap((box) => ['--box', box]),
+  '--out',
+  'demo-out',
+  ...process.argv.slice(2),
+)
 console.log('\nLook at demo-out/overlay.png')
 
 function run(script, ...args) {
