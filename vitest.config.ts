@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
-/** The addon keeps one state a process: every file gets a process of its own. */
-const shared = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const
+/** The addon keeps one state a process: every file gets a process of its own, and each of them one core. */
+const shared = { pool: 'forks', env: { OMP_NUM_THREADS: '1' }, testTimeout: 120_000, hookTimeout: 120_000 } as const
 
 export default defineConfig({
   test: {

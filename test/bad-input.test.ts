@@ -84,12 +84,31 @@ describe('bundles', () => {
   }
 
   it('whose manifest describes another model', async () => {
-    for (const change of [{ image_size: 96 }, { mask_size: 7 }, { text_width: 3 }, { text_length: 3000 }]) {
+    for (const change of [{ image_size: 96 }, { mask_size: 7 }, { text_width: 3 }]) {
       const folder = await copiedBundle()
       await editJson(join(folder, 'manifest.json'), (manifest) => Object.assign(manifest, change))
       await expect(used(folder), JSON.stringify(change)).rejects.toMatchObject({
         code: expect.stringMatching(/^(BUNDLE_INVALID|RUNTIME)$/),
       })
+    }
+  })
+
+  it('whose manifest allows longer sentences than the text encoder takes', async () => {
+    const folder = await copiedBundle()
+    await editJson(join(folder, 'manifest.json'), (manifest) => {
+      manifest.text_length = 3000
+    })
+    const foreign = await SegSam.load(folder, { device: 'cpu' })
+    const encoded = await foreign.encode(image)
+    const card = { id: 'long', name: 'Long', sentences: ['round '.repeat(2000)] }
+    await expect(encoded.segment(prompts, { classes: [card] })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(BUNDLE_INVALID|RUNTIME)$/),
+    })
+    expect(await encoded.segment(prompts)).toHaveLength(1)
+  })
+})
+
+     })
     }
   })
 })
