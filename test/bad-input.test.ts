@@ -108,11 +108,6 @@ describe('bundles', () => {
   })
 })
 
-     })
-    }
-  })
-})
-
 describe('images', () => {
   const refused: [string, unknown, EncodeOptions?][] = [
     ['nothing', undefined],
