@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+describe.skipIf(!existsSync(join(root, 'models/seg-sam-tiny/manifest.json')))('examples', () => {
+  test('one-image names and outlines an object, and writes a picture', async () => {
+    const { stdout, folder } = await example('one-image.mjs')
+    expect(stdout).toMatch(/\d+ pixels, outlined by \d+ polygon/)
+    expect(existsSync(join(folder, 'one-image.png'))).toBe(true)
+  })
+
+  test('many-images lists every structure of every slice', async () => {
+    const { stdout } = await example('many-images.mjs')
+    expect(stdout.match(/^mni152_\w+/gm)).toHaveLength(5)
+    expect(stdout.match(/^ {2}\w+: .*predicted IoU/gm)).toHaveLength(31)
+  })
+
+  test('choose-classes ranks the classes it allows, its own among them', async () => {
+    const { stdout } = await example('choose-classes.mjs')
+    const names = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/ +[\d.]+$/, ''))
+    expect(names.sort()).toEqual(['Cyst', 'Lateral ventricle', 'Third ventricle'])
+  })
+})
+
+async function example(script: string) {
+  const folder = await mkdtemp(join(tmpdir(), 'seg-sam-example-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const { stdout } = await promisify(execFile)(process.execPath, [join(root, 'examples', script)], { cwd: folder })
+  return { stdout, folder }
+}
