@@ -1,4 +1,4 @@
-import { readFile, truncate } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -66,10 +66,7 @@ describe('bundles', () => {
       const folder = await copiedBundle()
       const content = await readFile(join(folder, name))
       content[content.length >> 1]! ^= 1
-      await forgeFile(folder, name, content)
-      await editJson(join(folder, 'manifest.json'), async (manifest) => {
-        manifest.files[name].sha256 = '0'.repeat(64)
-      })
+      await writeFile(join(folder, name), content)
       await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_TAMPERED' })
     })
 
