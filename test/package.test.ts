@@ -68,15 +68,7 @@ describe('the built package', () => {
       `import seg = require('seg-sam')\nexport const model: Promise<seg.SegSam> = seg.SegSam.load('x')\n`,
     )
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-    const options = [
-      '--noEmit',
-      '--strict',
-      '--module',
-      'nodenext',
-      '--lib',
-      'es2023,esnext.disposable',
-      '--skipLibCheck',
-    ]
+    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--lib', 'es2023,esnext.disposable']
     const typeRoots = ['--typeRoots', join(root, 'node_modules', '@types'), '--types', 'node']
     await run(process.execPath, [tsc, ...options, ...typeRoots, 'types.mts', 'types.cts'], { cwd: project })
   })
