@@ -1,12 +1,13 @@
 """Scripts a checkpoint into a bundle.
 
-    python models/export.py runs/tiny/model.ckpt --text runs/text --out models/seg-sam-tiny
+python models/export.py runs/tiny/model.ckpt --text runs/text --out models/seg-sam-tiny
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+
 from seg_sam.bundle import DTYPES, Bundle, write_bundle
 from seg_sam.class_cards import read_cards, select_cards
 from seg_sam.config import SIZES, Config
@@ -30,12 +31,22 @@ def main() -> None:
     if class_ids is not None:
         cards = select_cards(cards, class_ids)
     write_bundle(
-        args.out, model, args.text, cards, args.name or args.out.resolve().name, args.version, args.dtype,
-        "untrained" if class_ids is None else "trained", args.licence,
+        args.out,
+        model,
+        args.text,
+        cards,
+        args.name or args.out.resolve().name,
+        args.version,
+        args.dtype,
+        "untrained" if class_ids is None else "trained",
+        args.licence,
     )
     difference = check(model, args.out)
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
-    print(f"{args.out}: {size:.1f} MB, {len(cards)} classes; logits differ by at most {difference:.4f} from the checkpoint's")
+    print(
+        f"{args.out}: {size:.1f} MB, {len(cards)} classes; "
+        f"logits differ by at most {difference:.4f} from the checkpoint's"
+    )
 
 
 def load_checkpoint(source: str) -> tuple[SegSam, list[str] | None]:

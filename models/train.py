@@ -19,20 +19,21 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
 from seg_sam.batch import Batch, PromptedBatches
 from seg_sam.class_cards import read_cards, select_cards
-from seg_sam.config import SIZES, Config
-from seg_sam.dataset import LabelledImage, read_dataset, split_validation
+from seg_sam.config import SIZES
+from seg_sam.dataset import read_dataset, split_validation
 from seg_sam.dense_head import DenseHead
 from seg_sam.evaluation import evaluate
 from seg_sam.losses import alignment_loss, binary_decoder_loss, dense_loss, mask_loss, set_loss
 from seg_sam.model import SegSam
 from seg_sam.prompts import add_points, correction_points
 from seg_sam.text import embed_cards, load_text_encoder
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 
 def main() -> None:
@@ -79,7 +80,13 @@ def main() -> None:
     wrapped = DistributedDataParallel(learner, find_unused_parameters=True) if world > 1 else learner
 
     batches = PromptedBatches(
-        train, class_ids, parse_weights(args.weights), config, args.batch, args.prompts, args.boxes,
+        train,
+        class_ids,
+        parse_weights(args.weights),
+        config,
+        args.batch,
+        args.prompts,
+        args.boxes,
         args.seed + 1000 * rank + state["step"],
     )
     loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=2)
@@ -87,10 +94,26 @@ def main() -> None:
     metrics = MetricsFile(args.out / "metrics.jsonl", rank == 0)
     if rank == 0:
         sizes = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in model.named_children()}
-        print(f"{len(train)} images for training, {len(validation)} held back; {len(class_ids)} classes; "
-              f"{sum(sizes.values()):.2f} M parameters", {k: round(v, 2) for k, v in sizes.items()})
-    run(args, wrapped, learner, average, optimiser, loader, state, metrics, device, rank, validation, cards,
-        (sentences, valid))
+        print(
+            f"{len(train)} images for training, {len(validation)} held back; {len(class_ids)} classes; "
+            f"{sum(sizes.values()):.2f} M parameters",
+            {k: round(v, 2) for k, v in sizes.items()},
+        )
+    run(
+        args,
+        wrapped,
+        learner,
+        average,
+        optimiser,
+        loader,
+        state,
+        metrics,
+        device,
+        rank,
+        validation,
+        cards,
+        (sentences, valid),
+    )
     if rank == 0:
         average.copy_to(learner)
         save_model(args.out / "model.ckpt", learner.model, class_ids, args, state)
@@ -165,7 +188,9 @@ class Learner(nn.Module):
             pe = model.prompt_encoder.image_positions()
             class_tokens, summary = model.text_to_vision.condition(features[0], pe, vectors)
 
-        logits = self._round(features, batch, batch.points, batch.labels, None, class_tokens, summary, small, parts, 1.0)
+        logits = self._round(
+            features, batch, batch.points, batch.labels, None, class_tokens, summary, small, parts, 1.0
+        )
         if corrections:
             best = logits[:, :1].detach()
             full = F.interpolate(best, size=batch.masks.shape[-2:], mode="bilinear")[:, 0] > 0
@@ -392,8 +417,12 @@ def save_model(path: Path, model: SegSam, class_ids: list[str], args, state) -> 
             "model": model.state_dict(),
             "config": model.config.to_dict(),
             "classes": class_ids,
-            "training": {"data": [f.name for f in args.data], "steps": state["step"], "minutes": state["elapsed"] / 60,
-                         "seed": args.seed},
+            "training": {
+                "data": [f.name for f in args.data],
+                "steps": state["step"],
+                "minutes": state["elapsed"] / 60,
+                "seed": args.seed,
+            },
         },
         path,
     )

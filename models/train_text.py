@@ -8,12 +8,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from seg_sam.class_cards import CARDS, read_cards, sentences_of
-from seg_sam.text import LENGTH, embed_cards, tokenize
-from seg_sam.text_encoder import TextEncoder
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch.nn import functional as F
 from tqdm import tqdm
+
+from seg_sam.class_cards import CARDS, read_cards, sentences_of
+from seg_sam.text import LENGTH, embed_cards, tokenize
+from seg_sam.text_encoder import TextEncoder
 
 UNKNOWN, PAD = "[UNK]", "[PAD]"
 
@@ -66,7 +67,9 @@ def main() -> None:
     bar = tqdm(range(args.steps), desc="text encoder")
     for _ in bar:
         classes = torch.randperm(len(cards))[:32]
-        rows = torch.cat([torch.nonzero(owner == c)[:, 0][torch.randperm(int((owner == c).sum()))[:3]] for c in classes])
+        rows = torch.cat(
+            [torch.nonzero(owner == c)[:, 0][torch.randperm(int((owner == c).sum()))[:3]] for c in classes]
+        )
         dropped = torch.rand(ids[rows].shape) < 0.15
         embedding = encoder(ids[rows].masked_fill(dropped, unknown), attention[rows])
         loss = contrastive_loss(embedding, owner[rows], 0.1)
@@ -84,7 +87,9 @@ def main() -> None:
     closest = (mean @ mean.t() - 2 * torch.eye(len(cards))).max(dim=1)
     worst = int(closest.values.argmax())
     pair = f"{cards[worst]['id']} and {cards[int(closest.indices[worst])]['id']}"
-    print(f"{len(cards)} cards, vocabulary {config['vocabulary']}; closest: {pair} at cosine {closest.values[worst]:.2f}")
+    print(
+        f"{len(cards)} cards, vocabulary {config['vocabulary']}; closest: {pair} at cosine {closest.values[worst]:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -70,10 +70,6 @@ SIZES: dict[str, Config] = {
         num_co_tokens=32,
     ),
     "vit_b": _VIT_B,
-    "vit_l": replace(
-        _VIT_B, name="vit_l", embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)
-    ),
-    "vit_h": replace(
-        _VIT_B, name="vit_h", embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)
-    ),
+    "vit_l": replace(_VIT_B, name="vit_l", embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)),
+    "vit_h": replace(_VIT_B, name="vit_h", embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)),
 }

@@ -118,7 +118,9 @@ def _read_sam_med2d(folder: Path, split: str | None, max_side: int) -> list[Labe
             modality = parts[0] if len(parts) > 1 else stem.split("_")[0]
             subject = parts[2] if len(parts) > 2 else stem
             out.append(
-                LabelledImage(folder.name, stem, subject, modality, np.array(image), instances, classes, [], False, False)
+                LabelledImage(
+                    folder.name, stem, subject, modality, np.array(image), instances, classes, [], False, False
+                )
             )
     return out
 

@@ -72,9 +72,7 @@ class ConvStem(nn.Module):
         c2, c4, c8 = config.stem_channels
         self.stride2 = nn.Sequential(nn.Conv2d(3, c2, 3, stride=2, padding=1), nn.GroupNorm(8, c2), nn.GELU())
         self.stride4 = nn.Sequential(nn.Conv2d(c2, c4, 3, stride=2, padding=1), ResidualConvs(c4))
-        self.stride8 = nn.Sequential(
-            nn.Conv2d(c4, c8, 3, stride=2, padding=1), ResidualConvs(c8), ResidualConvs(c8)
-        )
+        self.stride8 = nn.Sequential(nn.Conv2d(c4, c8, 3, stride=2, padding=1), ResidualConvs(c8), ResidualConvs(c8))
         self.proj = nn.Conv2d(c8, config.embed_dim, 3, stride=2, padding=1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -184,7 +182,7 @@ class Adapter(nn.Module):
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
-    """(2L - 1, C) table to (size, size, C), entry [q, k] for the offset q - k; a table of another length is stretched."""
+    """(2L - 1, C) table to (size, size, C): entry [q, k] is that of the offset q - k. Stretches a table of another L."""
     wanted = 2 * size - 1
     if table.shape[0] != wanted:
         stretched = F.interpolate(table.float().t().unsqueeze(0), size=wanted, mode="linear")

@@ -10,7 +10,7 @@ from .two_way_transformer import TwoWayTransformer
 
 
 class MaskDecoder(nn.Module):
-    """Four binary masks a prompt with their predicted IoU. The first serves unambiguous prompts, the others multimask."""
+    """Four binary masks a prompt with their predicted IoU: the first for clear prompts, the others for multimask."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -22,9 +22,7 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(Mlp(width, width, mask_channels(config), 3) for _ in range(4))
         self.iou_prediction_head = Mlp(width, config.iou_hidden_dim, 4, 3)
 
-    def forward(
-        self, features: list[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, features: list[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """features of B images, sparse (B·P, N, C), dense (B·P or 1, C, H, W); an image's prompts lie side by side.
 
         Returns logits (B·P, 4, h, h) and predicted IoU (B·P, 4).

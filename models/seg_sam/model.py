@@ -1,8 +1,8 @@
 """SEG-SAM assembled.
 
-    image ──encoder──► f_v ──┬────────────► Dec_sag ──► binary masks, predicted IoU
-    prompts ──encoder──► t_p ─┤
-    class cards ──text─► text-to-vision ──► t_text, class tokens ──► Dec_saw ──► semantic mask, classes
+image ──encoder──► f_v ──┬────────────► Dec_sag ──► binary masks, predicted IoU
+prompts ──encoder──► t_p ─┤
+class cards ──text─► text-to-vision ──► t_text, class tokens ──► Dec_saw ──► semantic mask, classes
 """
 
 from typing import NamedTuple
@@ -82,9 +82,7 @@ class PromptDecoder(nn.Module):
         sparse, dense = self.prompt_encoder(points, labels, mask)
         image_pe = self.prompt_encoder.image_positions()
         logits, iou = self.mask_decoder(features, image_pe, sparse, dense)
-        semantic_logits, so, co = self.semantic_decoder(
-            features, image_pe, sparse, dense, class_tokens, text_summary
-        )
+        semantic_logits, so, co = self.semantic_decoder(features, image_pe, sparse, dense, class_tokens, text_summary)
         return logits, iou, semantic_logits, so, co
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:

@@ -19,7 +19,7 @@ def box_of(mask: np.ndarray) -> np.ndarray:
 
 
 def jitter_box(box: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Each edge moves by a normal deviate of a tenth of the box's side, at most 5 % of the frame (as SAM's training)."""
+    """Moves each edge by a normal deviate of a tenth of the box's side, at most 5 % of the frame, as SAM's training."""
     extent = np.array([box[2] - box[0], box[3] - box[1]] * 2) + 1
     limit = np.minimum(0.25 * extent, 0.05 * side)
     moved = box + np.clip(rng.normal(size=4) * 0.1 * extent, -limit, limit)
@@ -52,7 +52,7 @@ def first_prompt(mask: np.ndarray, kind: str, rng: np.random.Generator) -> tuple
 def correction_points(predicted: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """One point for each of P masks (P, S, S) bool, uniformly in the region where prediction and target differ.
 
-    Returns points (P, 1, 2) and labels (P, 1): foreground where the object was missed. Without an error, a point inside.
+    Returns points (P, 1, 2) and labels (P, 1): foreground where the object was missed. Without an error, one inside.
     """
     points, labels = [], []
     wrong = (predicted != target).cpu().numpy()

@@ -3,7 +3,6 @@
 Any Hugging Face text encoder can take its place; this one makes a bundle work without one.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

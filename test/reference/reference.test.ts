@@ -1,0 +1,79 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { type Prompt, SegSam } from '../../lib/index.js'
+
+/**
+ * The addon against Hugging Face's SamModel with the same random weights. `micro` lies in the repository; larger sizes
+ * are made by make_reference.py into build/reference, where transformers is installed.
+ */
+const committed = fileURLToPath(new URL('.', import.meta.url))
+const made = fileURLToPath(new URL('../../build/reference', import.meta.url))
+const references = [committed, made]
+  .filter(existsSync)
+  .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+  .filter((folder) => existsSync(join(folder, 'cases.json')))
+
+interface Stored {
+  offset: number
+  shape: number[]
+}
+
+interface Case {
+  name: string
+  points: [number, number][]
+  labels: number[]
+  multimask: boolean
+  logits: Stored
+  iou: Stored
+  mask?: Stored
+}
+
+describe.each(references)('%s', (folder) => {
+  const { size, imageSize, cases } = JSON.parse(readFileSync(join(folder, 'cases.json'), 'utf8'))
+  const bytes = readFileSync(join(folder, 'values.f32'))
+  const values = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+  const stored = ({ offset, shape }: Stored) => values.subarray(offset, offset + shape.reduce((a, b) => a * b, 1))
+
+  test(`${size}: logits and predicted IoU equal the reference's within 1e-4`, async () => {
+    using model = await SegSam.load(join(folder, 'bundle'), { device: 'cpu', precision: 'fp32' })
+    const image = {
+      data: new Uint8Array(readFileSync(join(folder, 'image.rgb'))),
+      width: imageSize,
+      height: imageSize,
+      channels: 3 as const,
+    }
+    using scene = await model.encode(image)
+    for (const reference of cases as Case[]) {
+      const mask = reference.mask && stored(reference.mask)
+      const [hit] = await scene.segment([promptOf(reference, mask)], { multimask: reference.multimask })
+      const proposals = hit?.masks ?? []
+      const logits = stored(reference.logits)
+      const iou = stored(reference.iou)
+      expect(proposals).toHaveLength(iou.length)
+      const side = logits.length / iou.length
+      proposals.forEach((proposal, i) => {
+        expect(proposal.logits).toHaveLength(side)
+        const difference = largestDifference(proposal.logits, logits.subarray(i * side, (i + 1) * side))
+        expect(difference, `${reference.name}, mask ${i}`).toBeLessThan(1e-4)
+        expect(Math.abs(proposal.predictedIou - (iou[i] as number)), reference.name).toBeLessThan(1e-4)
+      })
+    }
+  })
+})
+
+/** Corners (labels 2 and 3) become a box; the padding point (label -1) is the library's to add. */
+function promptOf({ points, labels }: Case, mask?: Float32Array): Prompt {
+  const clicks = points.flatMap(([x, y], i) => (labels[i] === 0 || labels[i] === 1 ? [{ x, y, label: labels[i] }] : []))
+  const [from, to] = [points[labels.indexOf(2)], points[labels.indexOf(3)]]
+  return {
+    ...(clicks.length > 0 && { points: clicks }),
+    ...(from && to && { box: [...from, ...to] }),
+    ...(mask && { mask }),
+  } as Prompt
+}
+
+function largestDifference(a: Float32Array, b: Float32Array): number {
+  return a.reduce((largest, value, i) => Math.max(largest, Math.abs(value - (b[i] as number))), 0)
+}
