@@ -46,10 +46,11 @@ function load(): Addon {
   return binding
 }
 
-function loadFailure(cause: unknown): SegSamError {
+/** @internal */
+export function loadFailure(cause: unknown): SegSamError {
   const reason = cause instanceof Error ? cause.message : String(cause)
   const host = `${process.platform}-${process.arch}, Node ${process.versions.node}`
-  if (/lib(torch|c10)|(torch|c10)[\w-]*\.(so|dll|dylib)/.test(reason)) {
+  if (/\b(lib)?(torch|c10)\w*\.(so|dylib|dll)\b/.test(reason)) {
     return new SegSamError(
       'LIBTORCH_MISSING',
       `The native addon is built, but libtorch cannot be loaded (${host}): ${firstLine(reason)}\n` +

@@ -41,7 +41,9 @@ def evaluate(
 ) -> dict:
     """One prompt an object, by the modules of `docs/bundle.md`.
 
-    `kind` is "box" (the mask's box) or "point" (a random inner pixel). Masks are compared at the image's own size. `limit` caps the objects an image. Returns records and their means by set, class and modality."""
+    `kind` is "box" (the mask's box) or "point" (a random inner pixel). Masks are compared at
+    the image's own size. `limit` caps the objects an image. Returns records and their means by set, class and modality.
+    """
     rng = np.random.default_rng(seed)
     ids = [c["id"] for c in cards]
     vectors = decoder.embed_classes(text[0].to(device), text[1].to(device))

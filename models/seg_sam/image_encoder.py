@@ -182,7 +182,7 @@ class Adapter(nn.Module):
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
-    """(2L - 1, C) table to (size, size, C): entry [q, k] is that of the offset q - k. Stretches a table of another L."""
+    """(2L - 1, C) table to (size, size, C): entry [q, k] is the offset q - k's. Stretches a table of another L."""
     wanted = 2 * size - 1
     if table.shape[0] != wanted:
         stretched = F.interpolate(table.float().t().unsqueeze(0), size=wanted, mode="linear")

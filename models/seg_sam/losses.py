@@ -50,7 +50,7 @@ def binary_decoder_loss(logits: Tensor, iou: Tensor, target: Tensor) -> Tensor:
 
 
 def alignment_loss(logits: Tensor, semantic_logits: Tensor) -> Tensor:
-    """Cross-mask spatial alignment: soft Dice between the two decoders' masks. The aim is the paper's, the term ours."""
+    """Cross-mask spatial alignment: soft Dice between the decoders' masks. The aim is the paper's, the term ours."""
     return dice_loss(logits.sigmoid(), semantic_logits.sigmoid()).mean()
 
 

@@ -10,7 +10,7 @@ import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { build } from './build.mjs'
-import { packageFolder, provideLibtorch, version } from './libtorch.mjs'
+import { packageFolder, provideLibtorch, version, versionOf } from './libtorch.mjs'
 
 function log(line) {
   console.log(`seg-sam: ${line}`)
@@ -25,7 +25,7 @@ async function install() {
 
   if (present?.includes(`${join(packageFolder, 'prebuilds')}`)) {
     const found = await provideLibtorch({ download: false, log }).catch((error) => log(error.message))
-    if (found && loads(present)) return log(`the addon is ready: ${present}`)
+    if (found && versionOf(found) === version && loads(present)) return log(`the addon is ready: ${present}`)
     log(`the prebuilt addon needs libtorch ${version}, which was not found. To download it, run`)
     return log(`    node ${join(packageFolder, 'native', 'install', 'libtorch.mjs')}`)
   }

@@ -46,10 +46,11 @@ template <class T>
 void attach(const Napi::Object& object, std::unique_ptr<T> native) {
   const Napi::Env env = object.Env();
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<T*>(data); };
-  if (napi_wrap(env, object, native.get(), finalize, nullptr, nullptr) != napi_ok) {
+  T* raw = native.release();
+  if (napi_wrap(env, object, raw, finalize, nullptr, nullptr) != napi_ok) {
+    delete raw;
     throw Napi::Error::New(env, std::string("Cannot make a ") + WrappedType<T>::kName);
   }
-  native.release();
   if (napi_type_tag_object(env, object, &WrappedType<T>::kTag) != napi_ok) {
     throw Napi::Error::New(env, std::string("Cannot make a ") + WrappedType<T>::kName);
   }
