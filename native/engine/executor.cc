@@ -36,9 +36,9 @@ Executor::~Executor() { stop(); }
 void Executor::submit(std::shared_ptr<Task> task) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
+  if (!thread_.joinable()) thread_ = std::thread(&Executor::loop, this);
   queue_.push_back(std::move(task));
   ++counters().queued;
-  if (!thread_.joinable()) thread_ = std::thread(&Executor::loop, this);
   changed_.notify_all();
 }
 

@@ -15,11 +15,10 @@ Napi::Value Job::start(Napi::Env env, std::shared_ptr<Executor> executor, const 
   if (cancel != nullptr && cancel->cancelled()) throw Error(kAborted, "Aborted before it started");
   const auto job = std::make_shared<Job>(env, std::move(executor), std::move(work), std::move(result), kept);
   const Napi::Promise promise = job->deferred_.Promise();
-  Environment& environment = Environment::of(env);
-  environment.pending.insert(job);
+  job->executor_->submit(job);
+  Environment::of(env).pending.insert(job);
   job->completions_->hold(env, true);
   if (cancel != nullptr) cancel->add(job);
-  job->executor_->submit(job);
   return promise;
 }
 
