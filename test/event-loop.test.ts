@@ -18,11 +18,11 @@ it('the event loop keeps turning while images are encoded and prompts decoded', 
     return [await watched, turns]
   }
 
-  const image = discImage(512, 512)
-  const [scenes, encodeTurns] = await turnsDuring(model.encode(Array.from({ length: 8 }, () => image)))
+  const image = discImage(1024, 1024)
+  const [scenes, encodeTurns] = await turnsDuring(model.encode(Array.from({ length: 64 }, () => image)))
   expect(encodeTurns).toBeGreaterThan(20)
-  const prompts = Array.from({ length: 64 }, (_, i) => ({ points: [{ x: 8 * i, y: 256 }] }))
-  const [hits, segmentTurns] = await turnsDuring(scenes[0]!.segment(prompts))
+  const prompts = Array.from({ length: 64 }, (_, i) => ({ points: [{ x: 16 * i, y: 512 }] }))
+  const [hits, segmentTurns] = await turnsDuring(scenes[0]!.segment(prompts, { multimask: false }))
   expect(hits).toHaveLength(64)
   expect(segmentTurns).toBeGreaterThan(20)
   model.dispose()
