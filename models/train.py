@@ -12,6 +12,7 @@ Writes `last.ckpt` (resumable with --resume), `metrics.jsonl`, and at the end `m
 
 import argparse
 import json
+import math
 import os
 import time
 from dataclasses import replace
@@ -211,14 +212,14 @@ class Learner(nn.Module):
     ) -> Tensor:
         """Adds the losses of one decode to `parts`; returns Dec_sag's logits."""
         model = self.model
-        sparse, dense = model.prompt_encoder(points, labels, mask)
+        sparse, dense, maps = model.prompt_encoder(points, labels, mask)
         pe = model.prompt_encoder.image_positions()
-        logits, iou = model.mask_decoder(features, pe, sparse, dense)
+        logits, iou = model.mask_decoder(features, pe, sparse, dense, maps)
         logits = logits.float()
         real = batch.classes < self.sentences.shape[0]
         terms = {"binary": binary_decoder_loss(logits[real], iou[real].float(), small[real])}
         if model.semantic != "none":
-            semantic, so, co = model.semantic_decoder(features, pe, sparse, dense, class_tokens, summary)
+            semantic, so, co = model.semantic_decoder(features, pe, sparse, dense, maps, class_tokens, summary)
             semantic = semantic.float()[:, 0]
             terms["semantic"] = mask_loss(semantic[real], small[real]).mean()
             terms["so"] = F.cross_entropy(so.float(), batch.classes, label_smoothing=0.02)
@@ -248,7 +249,11 @@ def run(args, wrapped, learner, average, optimiser, loader, state, metrics, devi
         progress = (state["step"] if args.steps else state["elapsed"]) / total
         if not agree(progress < 1, device):
             break
-        lr = args.lr * min(1.0, (state["step"] + 1) / 150) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+        lr = (
+            args.lr
+            * min(1.0, (state["step"] + 1) / 80)
+            * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+        )
         for group in optimiser.param_groups:
             group["lr"] = lr
         corrections = bool(rng.random() < args.rounds)
@@ -382,8 +387,7 @@ def freeze(learner: Learner, what: str) -> None:
 def load_start(model: SegSam, path: Path) -> None:
     """Loads what a checkpoint has of the model; says what starts fresh."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    weights = saved.get("model", saved)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing, unexpected = model.load_state_dict(saved.get("model", saved), strict=False)
     if unexpected:
         raise ValueError(f"{path} has keys this size does not: {', '.join(unexpected[:8])}")
     print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")

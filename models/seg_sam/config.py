@@ -20,6 +20,7 @@ class Config:
     conv_stem: bool = False  # [D] convolutions to the patch grid instead of one patch projection
     stem_channels: tuple[int, int, int] = (32, 64, 128)  # at strides 2, 4 and 8
     fine_masks: bool = False  # [D] stem features join the upscaling, masks come out at S/2; needs conv_stem
+    raster_prompts: bool = False  # [D] prompts are also drawn as maps; needs fine_masks
     prompt_dim: int = 256
     mask_in_chans: int = 16
     decoder_heads: int = 8
@@ -63,6 +64,7 @@ SIZES: dict[str, Config] = {
         conv_stem=True,
         stem_channels=(24, 48, 96),
         fine_masks=True,
+        raster_prompts=True,
         prompt_dim=128,
         decoder_heads=4,
         decoder_mlp_dim=512,

@@ -22,8 +22,10 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(Mlp(width, width, mask_channels(config), 3) for _ in range(4))
         self.iou_prediction_head = Mlp(width, config.iou_hidden_dim, 4, 3)
 
-    def forward(self, features: list[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """features of B images, sparse (B·P, N, C), dense (B·P or 1, C, H, W); an image's prompts lie side by side.
+    def forward(
+        self, features: list[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor, maps: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """features of B images, sparse (B·P, N, C), dense (B·P or 1, C, H, W), drawn maps or none; an image's prompts lie side by side.
 
         Returns logits (B·P, 4, h, h) and predicted IoU (B·P, 4).
         """
@@ -32,7 +34,7 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], dim=1)
         image = prompted_image(features[0], dense, prompts)
         tokens, image_tokens = self.transformer(to_tokens(image), to_tokens(image_pe), tokens)
-        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features)
+        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features, maps)
         hyper: list[Tensor] = []
         for i, mlp in enumerate(self.output_hypernetworks_mlps):
             hyper.append(mlp(tokens[:, 1 + i]))

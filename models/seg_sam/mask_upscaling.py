@@ -25,7 +25,7 @@ class SamUpscaling(nn.Sequential):
             nn.GELU(),
         )
 
-    def forward(self, x: Tensor, features: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, features: list[Tensor], maps: list[Tensor]) -> Tensor:
         for layer in self:
             x = layer(x)
         return x
@@ -47,10 +47,12 @@ class FineUpscaling(nn.Module):
         self.norm8 = LayerNorm2d(width // 4)
         self.norm4 = LayerNorm2d(width // 8)
 
-    def forward(self, x: Tensor, features: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, features: list[Tensor], maps: list[Tensor]) -> Tensor:
         prompts = x.shape[0] // features[0].shape[0]
-        x = F.gelu(self.norm8(_add_skip(self.up8(x), self.skip8(features[1]), prompts)))
-        x = F.gelu(self.norm4(_add_skip(self.up4(x), self.skip4(features[2]), prompts)))
+        x = _add_skip(self.up8(x), self.skip8(features[1]), prompts)
+        x = F.gelu(self.norm8(x + maps[1] if len(maps) > 0 else x))
+        x = _add_skip(self.up4(x), self.skip4(features[2]), prompts)
+        x = F.gelu(self.norm4(x + maps[2] if len(maps) > 0 else x))
         return F.relu(_add_skip(self.up2(x), self.skip2(features[3]), prompts))
 
 

@@ -44,7 +44,7 @@ class SegSam(nn.Module):
         if config.semantic == "shared":
             self.semantic_decoder.transformer = self.mask_decoder.transformer
             self.semantic_decoder.output_upscaling = self.mask_decoder.output_upscaling
-        self.apply(_initialise)
+        self.image_encoder.apply(_initialise)
 
     def decoder(self) -> "PromptDecoder":
         return PromptDecoder(self)
@@ -79,10 +79,12 @@ class PromptDecoder(nn.Module):
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """points (B·P, N, 2), labels (B·P, N), mask (B·P, 1, h, h) or None, for features of B images."""
-        sparse, dense = self.prompt_encoder(points, labels, mask)
+        sparse, dense, maps = self.prompt_encoder(points, labels, mask)
         image_pe = self.prompt_encoder.image_positions()
-        logits, iou = self.mask_decoder(features, image_pe, sparse, dense)
-        semantic_logits, so, co = self.semantic_decoder(features, image_pe, sparse, dense, class_tokens, text_summary)
+        logits, iou = self.mask_decoder(features, image_pe, sparse, dense, maps)
+        semantic_logits, so, co = self.semantic_decoder(
+            features, image_pe, sparse, dense, maps, class_tokens, text_summary
+        )
         return logits, iou, semantic_logits, so, co
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
@@ -90,9 +92,8 @@ class PromptDecoder(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
+    """As vision transformers begin; the decoders keep PyTorch's wider defaults, as in SAM: they learn sooner so."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02 if module.in_features > 64 else module.in_features**-0.5)
+        nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.2)

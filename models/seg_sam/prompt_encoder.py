@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from .config import Config
 from .layers import LayerNorm2d
+from .prompt_raster import PromptRaster
 
 
 class PromptEncoder(nn.Module):
@@ -36,11 +37,13 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(chans, width, 1),
         )
         self.no_mask_embed = nn.Embedding(1, width)
+        self.has_raster = config.raster_prompts
+        self.raster = PromptRaster(config) if config.raster_prompts else NoRaster()
 
-    def forward(self, points: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, points: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
         """points (P, N, 2) x, y in the S x S frame, labels (P, N), mask (P, 1, h, h) logits or None.
 
-        Returns sparse (P, N, C) and dense (P, C, grid, grid), or (1, C, grid, grid) without masks.
+        Returns sparse (P, N, C), dense (P or 1, C, grid, grid), and drawn maps for the upscaling (none in SAM's sizes).
         """
         sparse = self.pe_layer.encode(points.float() + 0.5, float(self.image_size)).to(self.no_mask_embed.weight.dtype)
         label = labels.unsqueeze(-1)
@@ -55,11 +58,22 @@ class PromptEncoder(nn.Module):
             if mask.shape[-1] != side:
                 mask = F.interpolate(mask.float(), size=(side, side), mode="bilinear", antialias=True)
             dense = self.mask_downscaling(mask.to(self.no_mask_embed.weight.dtype))
-        return sparse, dense
+        maps = self.raster(points, labels, mask)
+        if self.has_raster:
+            dense = dense + maps[0]
+        return sparse, dense, maps
 
     def image_positions(self) -> Tensor:
         """(1, C, grid, grid) positional encoding of the embedding's grid."""
         return self.pe_layer.grid_positions(self.grid).to(self.no_mask_embed.weight.dtype)
+
+
+class NoRaster(nn.Module):
+    """SAM draws no prompts."""
+
+    def forward(self, points: Tensor, labels: Tensor, mask: Tensor | None) -> list[Tensor]:
+        maps: list[Tensor] = []
+        return maps
 
 
 class FourierPositions(nn.Module):

@@ -32,6 +32,7 @@ class SemanticDecoder(nn.Module):
         image_pe: Tensor,
         sparse: Tensor,
         dense: Tensor,
+        maps: list[Tensor],
         class_tokens: Tensor,
         text_summary: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +46,7 @@ class SemanticDecoder(nn.Module):
         tokens = torch.cat([own, text_summary.repeat_interleave(per_image, dim=0), sparse], dim=1)
         image = prompted_image(features[0], dense, prompts)
         tokens, image_tokens = self.transformer(to_tokens(image), to_tokens(image_pe), tokens)
-        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features)
+        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features, maps)
         logits = apply_hypernetworks(self.hypernetwork(tokens[:, :1]), upscaled)
         classes = class_tokens.repeat_interleave(per_image, dim=0)
         so = self.so_classifier(tokens[:, :1], classes)[:, 0]

@@ -14,7 +14,7 @@ from seg_sam.config import Config
 from seg_sam.hugging_face import to_sam_keys
 from seg_sam.model import SegSam
 
-_PLAIN_TINY = replace(MODEL_SIZES["tiny"], conv_stem=False, fine_masks=False)
+_PLAIN_TINY = replace(MODEL_SIZES["tiny"], conv_stem=False, fine_masks=False, raster_prompts=False)
 
 # The tiny size without its convolutional stem and finer masks, which SAM has not.
 SIZES: dict[str, Config] = {
