@@ -25,7 +25,9 @@ class MaskDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor, maps: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """features of B images, sparse (B·P, N, C), dense (B·P or 1, C, H, W), drawn maps or none; an image's prompts lie side by side.
+        """features of B images, sparse (B·P, N, C), dense (B·P or 1, C, H, W), drawn maps or none.
+
+        The prompts of an image lie side by side.
 
         Returns logits (B·P, 4, h, h) and predicted IoU (B·P, 4).
         """

@@ -1,8 +1,8 @@
 """Prompts drawn as maps, for the tiny size.
 
 SAM tells a decoder where a box lies through the Fourier features of its corners alone, and from scratch a decoder needs
-long to learn what "between these corners" means. Here the prompt is also drawn, as interactive networks before SAM had it
-(Sofiiuk et al. 2021, arXiv 2102.06583), and its maps join the dense embedding and the upscaling. Our own addition.
+long to learn what "between these corners" means. Here the prompt is also drawn, as interactive networks before SAM had
+it (Sofiiuk et al. 2021, arXiv 2102.06583), and its maps join the dense embedding and the upscaling. Our own addition.
 """
 
 import torch
