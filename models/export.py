@@ -52,8 +52,11 @@ def main() -> None:
 def load_checkpoint(source: str) -> tuple[SegSam, list[str] | None]:
     """The model, and the classes it was trained on (None without training). Unpickles tensors only."""
     if source.startswith("random:"):
+        size = source.removeprefix("random:")
+        if size not in SIZES:
+            raise ValueError(f"no size {size!r}: random: takes {', '.join(SIZES)}")
         torch.manual_seed(0)
-        return SegSam(SIZES[source.removeprefix("random:")]).eval(), None
+        return SegSam(SIZES[size]).eval(), None
     saved = torch.load(source, map_location="cpu", weights_only=True)
     model = SegSam(Config.from_dict(saved["config"])).eval()
     model.load_state_dict(saved["model"])

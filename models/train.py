@@ -31,7 +31,14 @@ from seg_sam.config import SIZES
 from seg_sam.dataset import read_dataset, split_validation
 from seg_sam.dense_head import DenseHead
 from seg_sam.evaluation import evaluate
-from seg_sam.losses import alignment_loss, binary_decoder_loss, dense_loss, mask_loss, set_loss
+from seg_sam.losses import (
+    alignment_loss,
+    binary_decoder_loss,
+    dense_loss,
+    mask_loss,
+    object_class_loss,
+    set_loss,
+)
 from seg_sam.model import SegSam
 from seg_sam.prompts import add_points, correction_points
 from seg_sam.text import embed_cards, load_text_encoder
@@ -47,7 +54,11 @@ def main() -> None:
     torch.manual_seed(args.seed)
 
     images = [i for folder in args.data for i in read_dataset(folder, "train", 1024, args.unlicensed)]
+    weights = parse_weights(args.weights, {i.dataset for i in images})
     train, validation = split_validation(images, args.validation, args.seed)
+    if args.semantic == "none" and validation:
+        print("no validation without a semantic-aware decoder: Dec_sag alone is not a bundle")
+        validation = []
     class_ids = sorted({c for i in images for c in [*i.classes, *i.known]})
     cards = select_cards(read_cards(args.cards) if args.cards else read_cards(), class_ids)
     text_encoder, tokenizer = load_text_encoder(args.text)
@@ -76,14 +87,14 @@ def main() -> None:
         saved = torch.load(args.out / "last.ckpt", map_location="cpu", weights_only=True)
         learner.load_state_dict(saved["learner"])
         optimiser.load_state_dict(saved["optimiser"])
-        average.load(saved["average"])
         state = saved["state"]
+        average.load(saved["average"], state["step"])
     wrapped = DistributedDataParallel(learner, find_unused_parameters=True) if world > 1 else learner
 
     batches = PromptedBatches(
         train,
         class_ids,
-        parse_weights(args.weights),
+        weights,
         config,
         args.batch,
         args.prompts,
@@ -222,10 +233,9 @@ class Learner(nn.Module):
             semantic, so, co = model.semantic_decoder(features, pe, sparse, dense, maps, class_tokens, summary)
             semantic = semantic.float()[:, 0]
             terms["semantic"] = mask_loss(semantic[real], small[real]).mean()
-            terms["so"] = F.cross_entropy(so.float(), batch.classes, label_smoothing=0.02)
-            prompts = len(batch.present) // batch.known.shape[0]
-            known = [k for k in batch.known for _ in range(prompts)]
-            terms["co"] = 0.5 * set_loss(co, batch.present, known)
+            known = batch.known.repeat_interleave(len(batch.present) // batch.known.shape[0], dim=0)
+            terms["so"] = object_class_loss(so, batch.classes, known)
+            terms["co"] = 0.5 * set_loss(co, batch.present, list(known))
             if self.alignment > 0:
                 terms["alignment"] = self.alignment * alignment_loss(logits[real, 0], semantic[real])
         for name, value in terms.items():
@@ -309,9 +319,9 @@ class AveragedWeights:
     def copy_to(self, learner: Learner) -> None:
         learner.load_state_dict(self.values)
 
-    def load(self, values: dict[str, Tensor]) -> None:
+    def load(self, values: dict[str, Tensor], updates: int) -> None:
         self.values = {k: v.to(self.values[k].device) for k, v in values.items()}
-        self.updates = 10**6
+        self.updates = updates
 
     def applied(self, learner: Learner):
         """A context in which the learner has the averaged weights."""
@@ -344,7 +354,7 @@ class MetricsFile:
 def start_distributed() -> tuple[int, int]:
     if "RANK" not in os.environ:
         return 0, 1
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -364,8 +374,12 @@ def multiplies_bf16(device: torch.device) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    return {k: float(v) for k, v in (item.split("=") for item in text.split(",") if item)}
+def parse_weights(text: str, sets: set[str]) -> dict[str, float]:
+    weights = {k: float(v) for k, v in (item.split("=") for item in text.split(",") if item)}
+    unknown = sorted(weights.keys() - sets)
+    if unknown:
+        raise ValueError(f"--weights names {', '.join(unknown)}; the sets are {', '.join(sorted(sets))}")
+    return weights
 
 
 def parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict]:
@@ -387,7 +401,9 @@ def freeze(learner: Learner, what: str) -> None:
 def load_start(model: SegSam, path: Path) -> None:
     """Loads what a checkpoint has of the model; says what starts fresh."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    missing, unexpected = model.load_state_dict(saved.get("model", saved), strict=False)
+    # SAM's checkpoints may hold the normalisation, which is the config's here.
+    weights = {k: v for k, v in saved.get("model", saved).items() if k not in ("pixel_mean", "pixel_std")}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected:
         raise ValueError(f"{path} has keys this size does not: {', '.join(unexpected[:8])}")
     print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")

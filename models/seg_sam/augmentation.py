@@ -65,7 +65,7 @@ def _sampling_grid(sample: LabelledImage, side: int, strength: Strength, rng: np
         # Large micrographs hold hundreds of tiny objects: look closer at a part.
         zoom *= max(1.0, max(height, width) / (2.0 * side)) ** rng.uniform(0, 1)
     mirror_x = -1.0 if (free or sample.modality in MIRROR_X) and rng.random() < 0.5 else 1.0
-    if sample.dataset in LEFT_RIGHT_LABELLED or "-sagittal" in sample.name:
+    if tells_sides(sample) or "-sagittal" in sample.name:
         mirror_x = 1.0
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     shear = rng.uniform(-strength.shear, strength.shear)
@@ -87,8 +87,9 @@ def _sampling_grid(sample: LabelledImage, side: int, strength: Strength, rng: np
     return grid
 
 
-# Sets whose classes tell the patient's left from right.
-LEFT_RIGHT_LABELLED = {"ct_organs", "mr_organs"}
+def tells_sides(sample: LabelledImage) -> bool:
+    """Whether a class of the image, or one it might have had, tells the patient's left from right."""
+    return any({"left", "right"} & set(c.split("_")) for c in (*sample.classes, *sample.known))
 
 
 def _change_intensity(view: Tensor, strength: Strength, rng: np.random.Generator) -> Tensor:

@@ -67,7 +67,7 @@ class PromptedBatches(IterableDataset):
             yield collate([self._example(rng) for _ in range(self.batch_size)])
 
     def _example(self, rng: np.random.Generator) -> dict:
-        while True:
+        for _ in range(1000):
             members = self.members[rng.choice(len(self.sets), p=self.set_probability)]
             sample = members[rng.integers(len(members))]
             view, objects = random_view(sample, self.config, self.strength, rng)
@@ -75,6 +75,10 @@ class PromptedBatches(IterableDataset):
             numbers = numbers[areas >= MIN_VIEW_PIXELS].numpy()
             if len(numbers) > 0:
                 return self._prompt(sample, view, objects, numbers, rng)
+        raise RuntimeError(
+            f"1000 views of {', '.join(self.sets)} held no object of {MIN_VIEW_PIXELS} pixels: the objects are too "
+            f"small for a model of {self.config.image_size} pixels"
+        )
 
     def _prompt(
         self, sample: LabelledImage, view: Tensor, objects: Tensor, numbers: np.ndarray, rng: np.random.Generator
@@ -98,7 +102,9 @@ class PromptedBatches(IterableDataset):
         for i, number in enumerate(chosen):
             mask = objects == int(number)
             kind = "box" if rng.random() < self.box_share else "point"
-            background = i == 0 and rng.random() < 0.3 and sample.fully_labelled and empty.mean() > 0.1
+            # One of several: the losses of masks need a prompt with an object.
+            may_be_empty = i == 0 and self.prompts > 1
+            background = may_be_empty and rng.random() < 0.3 and sample.fully_labelled and empty.mean() > 0.1
             if background:
                 mask = torch.zeros_like(mask)
                 point = np.stack([inner_point(empty, rng, central=True), np.zeros(2, np.float32)])

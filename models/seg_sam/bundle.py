@@ -30,12 +30,13 @@ def write_bundle(
     licence: str,
 ) -> None:
     """Scripts a model into a bundle. Replaces the files of an earlier one; leaves its README.md alone."""
-    out.mkdir(parents=True, exist_ok=True)
     config = model.config
     model = model.eval().cpu()
+    decoder = model.decoder()
+    out.mkdir(parents=True, exist_ok=True)
     text_encoder, _ = load_text_encoder(text)
     script(model.image_encoder, out / "encoder.pt", dtype)
-    script(model.decoder(), out / "decoder.pt", dtype)
+    script(decoder, out / "decoder.pt", dtype)
     script(text_encoder, out / "text_encoder.pt", dtype)
     shutil.copyfile(text / "tokenizer.json", out / "tokenizer.json")
     write_json(out / "classes.json", {"schema": 1, "classes": cards})

@@ -42,7 +42,7 @@ def read_dataset(folder: Path, split: str | None, max_side: int = 0, unlicensed:
     """
     if (folder / "dataset.json").exists():
         return _read_labelled_slices(folder, split, max_side, unlicensed)
-    if any(folder.glob("*2image_test.json")) or (folder / "image2label_train.json").exists():
+    if (folder / "label2image_test.json").exists() or (folder / "image2label_train.json").exists():
         return _read_sam_med2d(folder, split, max_side)
     raise FileNotFoundError(
         f"{folder} holds neither dataset.json nor SAM-Med2D's image2label_train.json or label2image_test.json"
@@ -51,7 +51,8 @@ def read_dataset(folder: Path, split: str | None, max_side: int = 0, unlicensed:
 
 def _read_labelled_slices(folder: Path, split: str | None, max_side: int, unlicensed: bool) -> list[LabelledImage]:
     description = json.loads((folder / "dataset.json").read_text())
-    if "NC" in description["licence"].split("-") and split != "test" and not unlicensed:
+    non_commercial = re.search(r"\bNC\b|non-?commercial", description["licence"], re.IGNORECASE)
+    if non_commercial and split != "test" and not unlicensed:
         raise PermissionError(
             f"{folder.name} is licensed {description['licence']}: weights trained on it may not ship "
             "(--unlicensed for a research run)"
@@ -65,11 +66,16 @@ def _read_labelled_slices(folder: Path, split: str | None, max_side: int, unlice
         subject = series.split("-", 1)[0]
         if subjects is not None and subject not in subjects:
             continue
-        image, labels = _read_pair(path, folder / "labels" / path.name, max_side)
+        label_path = folder / "labels" / path.name
+        image, labels = _read_pair(path, label_path, max_side)
         if description["labels"] == "instances":
             instances = _renumber(labels)
             classes = [description["classes"][0]["id"]] * int(instances.max())
         else:
+            unknown = sorted(set(np.unique(labels).tolist()) - class_of_value.keys() - {0})
+            if unknown:
+                listed = ", ".join(str(v) for v in sorted(class_of_value))
+                raise ValueError(f"{label_path} has label value {unknown[0]}; dataset.json has classes {listed}")
             instances, classes = split_components(labels, class_of_value)
         if not classes:
             continue
@@ -92,7 +98,10 @@ def _modality(modality: str, series: str) -> str:
 
 
 def _read_sam_med2d(folder: Path, split: str | None, max_side: int) -> list[LabelledImage]:
-    """`image2label_train.json` maps an image to its masks, `label2image_test.json` a mask to its image."""
+    """`image2label_train.json` maps an image to its masks, `label2image_test.json` a mask to its image.
+
+    The lists name no classes: a mask file does (`class_of_mask`). What a set leaves unlabelled is not known.
+    """
     masks_of: dict[str, list[str]] = {}
     train, test = folder / "image2label_train.json", folder / "label2image_test.json"
     if split != "test" and train.exists():
@@ -101,22 +110,23 @@ def _read_sam_med2d(folder: Path, split: str | None, max_side: int) -> list[Labe
     if split != "train" and test.exists():
         for mask, image in json.loads(test.read_text()).items():
             masks_of.setdefault(image, []).append(mask)
+    numbered = folder / "SAMed2D_v1_class_mapping_id.json"
+    numbers = json.loads(numbered.read_text()) if numbered.exists() else {}
     out = []
     for image_path, mask_paths in sorted(masks_of.items()):
-        image = _shrink(Image.open(_inside(folder, image_path)).convert("RGB"), max_side, Image.Resampling.BILINEAR)
+        whole = Image.open(_inside(folder, image_path)).convert("RGB")
+        image = _shrink(whole, max_side, Image.Resampling.BILINEAR)
         instances = np.zeros((image.height, image.width), dtype=np.int32)
         classes: list[str] = []
+        masks = [(p, _read_mask(_inside(folder, p), whole.size, max_side)) for p in mask_paths]
         # Large first, so that a small object inside a large one keeps its pixels.
-        masks = [(p, _read_mask(_inside(folder, p), image.size)) for p in mask_paths]
         for path, mask in sorted(masks, key=lambda m: -int(m[1].sum())):
             if mask.sum() >= MIN_PIXELS:
-                classes.append(class_from_mask_name(path))
+                classes.append(class_of_mask(path, image_path, numbers))
                 instances[mask] = len(classes)
         if classes:
             stem = Path(image_path).stem
-            parts = stem.split("--")
-            modality = parts[0] if len(parts) > 1 else stem.split("_")[0]
-            subject = parts[2] if len(parts) > 2 else stem
+            subject, modality = _subject_and_modality(stem)
             out.append(
                 LabelledImage(
                     folder.name, stem, subject, modality, np.array(image), instances, classes, [], False, False
@@ -125,34 +135,57 @@ def _read_sam_med2d(folder: Path, split: str | None, max_side: int) -> list[Labe
     return out
 
 
-def class_from_mask_name(path: str) -> str:
-    """`<image>_<class>_<instance>.png`, or SA-Med2D-20M's `<image>--<number>--<class>_<instance>.png`."""
-    match = re.search(r"([^_]+(?:_[^_]+)*)_\d+$", Path(path).stem)
-    stem = match.group(1) if match else Path(path).stem
-    return re.sub(r"\W+", "_", stem.split("--")[-1] if "--" in stem else stem.rsplit("_", 1)[-1]).lower()
+def class_of_mask(mask: str, image: str, numbers: dict[str, dict[str, int]]) -> str:
+    """The class that a mask's file name tells; class names may contain underscores, so the image's name is taken off.
+
+    SAM-Med2D: `<image>_<class>_<instance>.png`. SA-Med2D-20M: `<image>--<number>_<instance>.png`, where `numbers`, its
+    `SAMed2D_v1_class_mapping_id.json`, has the number of each class for each of its sources.
+    """
+    stem, image_stem = Path(mask).stem, Path(image).stem
+    match = re.fullmatch(r"(?:--|_)(.+)_\d+", stem.removeprefix(image_stem))
+    if not stem.startswith(image_stem) or match is None:
+        raise ValueError(f"{mask} is not called {image_stem}_<class>_<instance>.png, as a mask of {image} has to be")
+    name = match.group(1)
+    if name.isdigit():
+        source = image_stem.split("--")[1] if "--" in image_stem else ""
+        names = [c for c, number in numbers.get(source, {}).items() if int(number) == int(name)]
+        if not names:
+            raise ValueError(
+                f"{mask} has class number {name}, which SAMed2D_v1_class_mapping_id.json does not list for {source!r}"
+            )
+        name = names[0]
+    return re.sub(r"\W+", "_", name)
+
+
+def _subject_and_modality(stem: str) -> tuple[str, str]:
+    """SA-Med2D-20M's `<modality>_<kind>--<source>--<case>--<axis>_<slice>`, or SAM-Med2D's `<case>_<slice>`."""
+    parts = stem.split("--")
+    if len(parts) >= 3:
+        return "--".join(parts[1:3]), parts[0].removesuffix("_00")
+    return re.sub(r"_\d+$", "", stem), "unknown"
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """The lists of the layout give paths from the data's parent folder or from the folder itself."""
-    candidates = [folder / path, folder.parent / path, folder / "images" / Path(path).name]
-    candidates.append(folder / "masks" / Path(path).name)
-    for candidate in candidates:
+    """The lists give paths from the folder itself, from its parent, or from where the set once lay."""
+    for candidate in (folder / path, folder.parent / path, folder.joinpath(*Path(path).parts[-2:])):
         if candidate.exists():
             return candidate
     raise FileNotFoundError(f"{path}, named in the lists of {folder}, is not there")
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(path: Path, image_size: tuple[int, int], max_side: int) -> np.ndarray:
     mask = Image.open(path).convert("L")
-    if mask.size != size:
-        mask = mask.resize(size, Image.Resampling.NEAREST)
-    return np.array(mask) > 0
+    if mask.size != image_size:
+        raise ValueError(f"{path} is {mask.size}, its image {image_size}: both must have one size")
+    return np.array(_shrink(mask, max_side, Image.Resampling.NEAREST)) > 0
 
 
 def _read_pair(image_path: Path, label_path: Path, max_side: int) -> tuple[np.ndarray, np.ndarray]:
     image, labels = Image.open(image_path).convert("RGB"), Image.open(label_path)
     if image.size != labels.size:
         raise ValueError(f"{label_path} is {labels.size}, its image {image.size}: both must have one size")
+    if len(labels.getbands()) != 1:
+        raise ValueError(f"{label_path} has channels {labels.getbands()}: a label map has one")
     image = _shrink(image, max_side, Image.Resampling.BILINEAR)
     labels = _shrink(labels, max_side, Image.Resampling.NEAREST)
     return np.array(image), np.array(labels).astype(np.int32)
@@ -173,8 +206,6 @@ def split_components(labels: np.ndarray, class_of_value: dict[int, str]) -> tupl
     for value in np.unique(labels):
         if value == 0:
             continue
-        if int(value) not in class_of_value:
-            raise ValueError(f"label value {value} is not in the class table {sorted(class_of_value)}")
         pieces, count = ndimage.label(labels == value, structure=EIGHT)
         sizes = ndimage.sum_labels(np.ones_like(pieces), pieces, index=np.arange(1, count + 1))
         for piece in np.flatnonzero(sizes >= MIN_PIXELS) + 1:

@@ -49,6 +49,20 @@ def binary_decoder_loss(logits: Tensor, iou: Tensor, target: Tensor) -> Tensor:
     return (single + 0.5 * best).mean() + F.mse_loss(iou, actual)
 
 
+def object_class_loss(so_logits: Tensor, classes: Tensor, known: Tensor, smoothing: float = 0.02) -> Tensor:
+    """Cross-entropy of the prompted object's class, with label smoothing.
+
+    so_logits (P, K + 1), classes (P,), known (P, K) bool: where the prompt points at "nothing", which is class K, an
+    object of a class whose absence is not certain may lie there unlabelled, so "nothing" competes without those.
+    """
+    nothing = so_logits.shape[1] - 1
+    allowed = F.pad(known, (0, 1), value=True) | (classes != nothing).unsqueeze(1)
+    missed = -so_logits.float().masked_fill(~allowed, -1e4).log_softmax(dim=1)
+    own = missed.gather(1, classes.unsqueeze(1))[:, 0]
+    spread = missed.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1)
+    return ((1 - smoothing) * own + smoothing * spread).mean()
+
+
 def alignment_loss(logits: Tensor, semantic_logits: Tensor) -> Tensor:
     """Cross-mask spatial alignment: soft Dice between the decoders' masks. The aim is the paper's, the term ours."""
     return dice_loss(logits.sigmoid(), semantic_logits.sigmoid()).mean()
@@ -79,6 +93,8 @@ def set_loss(co_logits: Tensor, present: list[Tensor], known: list[Tensor], noth
 
 def dense_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Per-pixel class of the encoder's auxiliary head: logits (B, K + 1, h, h), target (B, h, h) with K background and
-    -1 unknown, known (B, K) bool: a pixel competes only among the classes whose absence is certain."""
+    -1 unknown, known (B, K) bool: a pixel's class competes only with those whose absence is certain."""
     certain = F.pad(known, (0, 1), value=True).reshape(known.shape[0], -1, 1, 1)
-    return F.cross_entropy(logits.float().masked_fill(~certain, -1e4), target, ignore_index=-1)
+    competes = certain.expand(logits.shape).scatter(1, target.clamp(min=0).unsqueeze(1), True)
+    total = F.cross_entropy(logits.float().masked_fill(~competes, -1e4), target, ignore_index=-1, reduction="sum")
+    return total / (target >= 0).sum().clamp(min=1)

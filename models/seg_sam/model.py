@@ -47,6 +47,12 @@ class SegSam(nn.Module):
         self.image_encoder.apply(_initialise)
 
     def decoder(self) -> "PromptDecoder":
+        """ValueError without a semantic-aware decoder: that ablation can be trained, but not exported or evaluated."""
+        if self.semantic == "none":
+            raise ValueError(
+                "this model was made with semantic='none': without a semantic-aware decoder there is no bundle of it; "
+                "train with --semantic independent or shared"
+            )
         return PromptDecoder(self)
 
 

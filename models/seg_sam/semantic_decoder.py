@@ -12,7 +12,11 @@ from .two_way_transformer import TwoWayTransformer
 
 
 class SemanticDecoder(nn.Module):
-    """Tokens [SO, CO x N, t_text, prompts] [paper]; two-way transformer of depth 2 and cosine classifier [ours]."""
+    """Tokens [SO, CO x N, t_text, prompts] [paper].
+
+    Two-way transformer of depth 2, cosine classifier, and the features under the semantic mask joining the SO-token for
+    its class [ours].
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -23,6 +27,7 @@ class SemanticDecoder(nn.Module):
         self.co_tokens = nn.Embedding(config.num_co_tokens, width)
         self.output_upscaling = make_upscaling(config)
         self.hypernetwork = Mlp(width, width, mask_channels(config), 3)
+        self.pooled_proj = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.so_classifier = CosineClassifier(width)
         self.co_classifier = CosineClassifier(width)
 
@@ -49,9 +54,17 @@ class SemanticDecoder(nn.Module):
         upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features, maps)
         logits = apply_hypernetworks(self.hypernetwork(tokens[:, :1]), upscaled)
         classes = class_tokens.repeat_interleave(per_image, dim=0)
-        so = self.so_classifier(tokens[:, :1], classes)[:, 0]
+        so_token = tokens[:, :1] + self.pooled_proj(pool_under_mask(image, logits)).unsqueeze(1)
+        so = self.so_classifier(so_token, classes)[:, 0]
         co = self.co_classifier(tokens[:, 1 : 1 + self.num_co_tokens], classes)
         return logits, so, co
+
+
+def pool_under_mask(image: Tensor, logits: Tensor) -> Tensor:
+    """(P, C, H, W) features averaged under (P, 1, h, h) logits' mask: (P, C). [ours] No gradient flows to the mask."""
+    weight = F.adaptive_avg_pool2d(logits.detach().sigmoid(), image.shape[-2:]).flatten(1).to(image.dtype)
+    pooled = (image.flatten(2) @ weight.unsqueeze(-1)).squeeze(-1)
+    return pooled / (weight.sum(dim=1, keepdim=True) + 1e-3)
 
 
 class CosineClassifier(nn.Module):

@@ -34,8 +34,14 @@ class TextToVision(nn.Module):
     def embed_classes(self, sentences: Tensor, valid: Tensor) -> Tensor:
         """Attention-pools sentence embeddings (K, M, D), where `valid` (K, M) says which exist, to vectors (K, C)."""
         if not self.enabled:
-            return self.class_table.weight[: sentences.shape[0]]
-        score = self.sentence_score(sentences).squeeze(-1).masked_fill(~valid, -1e9)
+            classes = self.class_table.weight.shape[0]
+            if sentences.shape[0] != classes:
+                raise ValueError(
+                    f"trained without text: takes all of its {classes} classes in their order, not {sentences.shape[0]}"
+                )
+            return self.class_table.weight
+        # A number that float16 can hold.
+        score = self.sentence_score(sentences).squeeze(-1).masked_fill(~valid, -1e4)
         pooled = (score.softmax(dim=1).unsqueeze(-1) * sentences).sum(dim=1)
         return self.norm_class(self.proj(pooled))
 
