@@ -16,6 +16,7 @@ import torch
 from seg_sam.bundle import Bundle, write_json
 from seg_sam.dataset import read_dataset
 from seg_sam.evaluation import evaluate
+from seg_sam.model_card import by_set, write_metrics
 from seg_sam.text import embed_cards
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="at most so many objects an image (0: all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--card", type=Path, help="model card whose tables are rewritten")
     args = parser.parse_args()
     bundle = Bundle(args.bundle, args.device)
     text = embed_cards(bundle.text_encoder, bundle.tokenizer, bundle.cards)
@@ -55,6 +57,11 @@ def main() -> None:
             print(folder.name, kind, json.dumps(scores["by_set"][folder.name]))
         result["sets"][folder.name] = entry
         write_json(args.out, result)
+    if args.card:
+        sets = " ".join(f"DATA/{name}" for name in result["sets"])
+        write_metrics(args.card, result, f"python models/evaluate.py {args.bundle} --data {sets} --out metrics.json")
+    for name, row in by_set(result).items():
+        print(name, {k: row[k] for k in args.kinds.split(",")})
 
 
 def about(folder: Path) -> dict:
