@@ -26,12 +26,12 @@ def train_tokenizer(sentences: list[str], vocabulary: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    # No word of one occurrence becomes a token, so this one only brings each letter in, at the start and within.
+    alphabet = [*letters, "a" + letters]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[PAD, UNKNOWN, *letters, *("##" + c for c in letters)],
-        show_progress=False,
+        vocab_size=vocabulary, min_frequency=2, special_tokens=[PAD, UNKNOWN], show_progress=False
     )
-    tokenizer.train_from_iterator(sentences, trainer)
+    tokenizer.train_from_iterator([*sentences, *alphabet], trainer)
     return tokenizer
 
 
