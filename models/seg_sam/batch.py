@@ -13,6 +13,7 @@ from .dataset import LabelledImage
 from .prompts import FOREGROUND, PADDING, first_prompt, inner_point
 
 MIN_VIEW_PIXELS = 24
+TRIES = 1000  # views until a set counts as having no object large enough
 
 
 @dataclass
@@ -67,7 +68,7 @@ class PromptedBatches(IterableDataset):
             yield collate([self._example(rng) for _ in range(self.batch_size)])
 
     def _example(self, rng: np.random.Generator) -> dict:
-        for _ in range(1000):
+        for _ in range(TRIES):
             members = self.members[rng.choice(len(self.sets), p=self.set_probability)]
             sample = members[rng.integers(len(members))]
             view, objects = random_view(sample, self.config, self.strength, rng)
@@ -76,7 +77,7 @@ class PromptedBatches(IterableDataset):
             if len(numbers) > 0:
                 return self._prompt(sample, view, objects, numbers, rng)
         raise RuntimeError(
-            f"1000 views of {', '.join(self.sets)} held no object of {MIN_VIEW_PIXELS} pixels: the objects are too "
+            f"{TRIES} views of {', '.join(self.sets)} held no object of {MIN_VIEW_PIXELS} pixels: the objects are too "
             f"small for a model of {self.config.image_size} pixels"
         )
 

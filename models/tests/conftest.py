@@ -22,11 +22,8 @@ def text_folder(tmp_path_factory, card_file):
 
     out = tmp_path_factory.mktemp("text")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys,
-            "argv",
-            ["train_text", "--cards", str(card_file), "--out", str(out), "--steps", "3", "--vocabulary", "120"],
-        )
+        arguments = ["--cards", str(card_file), "--out", str(out), "--steps", "3", "--vocabulary", "200"]
+        patch.setattr(sys, "argv", ["train_text", *arguments])
         train_text.main()
     return out
 

@@ -44,7 +44,7 @@ def test_first_prompt_is_a_box_or_a_point_with_its_padding_point():
     assert points.shape == (2, 2) and labels.tolist() == [2, 3]
     points, labels = first_prompt(rectangle(5, 20, 5, 20), "point", rng)
     assert points.shape == (2, 2) and labels.tolist() == [1, -1]
-    assert 5 <= points[0].min() and points[0].max() < 20
+    assert points[0].min() >= 5 and points[0].max() < 20
 
 
 def test_correction_points_lie_where_prediction_and_truth_differ():
@@ -66,7 +66,7 @@ def test_correction_point_without_an_error_lies_inside_and_without_an_object_any
     assert mask[0, y, x] and labels.tolist() == [[1]]
     empty = torch.zeros_like(mask)
     points, labels = correction_points(empty, empty, np.random.default_rng(0))
-    assert labels.tolist() == [[0]] and 0 <= points.min() and points.max() < 32
+    assert labels.tolist() == [[0]] and points.min() >= 0 and points.max() < 32
 
 
 def test_points_come_first_then_corners_or_the_padding_point():
