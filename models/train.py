@@ -101,7 +101,7 @@ def main() -> None:
         args.boxes,
         args.seed + 1000 * rank + state["step"],
     )
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=2)
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers)
     args.out.mkdir(parents=True, exist_ok=True)
     metrics = MetricsFile(args.out / "metrics.jsonl", rank == 0)
     if rank == 0:
