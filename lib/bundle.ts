@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { throwIfAborted } from './abort.js'
 import { type ClassCard, classFileSchema } from './classes.js'
-import { SegSamError } from './errors.js'
+import { SegSamError, unexpected } from './errors.js'
+import { checkOptions } from './options.js'
 
 /** File names only: a manifest must not reach outside its bundle. */
 const fileName = z.string().regex(/^[\w-][\w.-]*$/, 'a plain file name')
@@ -60,6 +62,8 @@ const REQUIRED = ['encoder.pt', 'decoder.pt', 'text_encoder.pt', 'tokenizer.json
  * @throws SegSamError `BUNDLE_NOT_FOUND`, `BUNDLE_INVALID`; a file that differs is reported, not thrown
  */
 export async function inspectBundle(directory: string, options: { signal?: AbortSignal } = {}): Promise<BundleReport> {
+  checkOptions(options, ['signal'])
+  throwIfAborted(options.signal)
   const manifest = await readManifest(directory)
   const classes = await readClasses(directory)
   const files: BundleFile[] = []
@@ -101,8 +105,9 @@ function tampered(directory: string, file: BundleFile, listed: { bytes: number; 
 }
 
 async function readManifest(directory: string): Promise<Manifest> {
-  if (typeof directory !== 'string')
-    throw new SegSamError('INVALID_ARGUMENT', 'The bundle must be the path of a folder.')
+  if (typeof directory !== 'string') {
+    throw unexpected('INVALID_ARGUMENT', 'the bundle', directory, 'the path of a folder, as a string')
+  }
   let text: string
   try {
     text = await readFile(join(directory, 'manifest.json'), 'utf8')

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import sharp, { type Metadata, type Sharp } from 'sharp'
 import { SegSamError, unexpected } from './errors.js'
+import { checkOptions } from './options.js'
 
 /** Pixel values: 8-bit, unsigned or signed 16-bit (Hounsfield units, for example), or float. */
 export type PixelData = Uint8Array | Uint8ClampedArray | Uint16Array | Int16Array | Float32Array
@@ -39,6 +40,7 @@ export async function readImage(
   input: string | URL | Uint8Array | MedicalImage,
   options: ReadImageOptions = {},
 ): Promise<MedicalImage> {
+  checkOptions(options, ['page', 'maxPixels'])
   if (typeof input === 'string' || input instanceof URL) {
     return decode(await contentOf(input), String(input), options)
   }
@@ -92,6 +94,13 @@ export function checkImage(image: MedicalImage, name: string): void {
       )
     }
   }
+}
+
+/** @throws SegSamError `INVALID_ARGUMENT` */
+export function checkWindow(window: unknown): void {
+  if (window === undefined) return
+  const valid = Array.isArray(window) && window.length === 2 && window.every(Number.isFinite) && window[0] < window[1]
+  if (!valid) throw unexpected('INVALID_ARGUMENT', 'window', window, 'two finite intensities [low, high], low < high')
 }
 
 async function contentOf(path: string | URL): Promise<Buffer> {

@@ -1,6 +1,7 @@
 import sharp from 'sharp'
 import { addon } from './addon.js'
 import { SegSamError, unexpected } from './errors.js'
+import { checkOptions } from './options.js'
 
 /** Inclusive pixel indices of the first and last column and row that are set. */
 export type BoundingBox = [x0: number, y0: number, x1: number, y1: number]
@@ -54,15 +55,7 @@ export class Mask {
   constructor(width: number, height: number, data: Uint8Array) {
     checkSide('width', width)
     checkSide('height', height)
-    if (!(data instanceof Uint8Array) || data.length !== width * height) {
-      throw unexpected(
-        'INVALID_ARGUMENT',
-        'data of the mask',
-        data,
-        `a Uint8Array of width * height = ${width * height} bytes`,
-        'A buffer that was transferred to another thread has length 0.',
-      )
-    }
+    checkPixels(data, width, height)
     this.width = width
     this.height = height
     this.data = data
@@ -74,10 +67,19 @@ export class Mask {
    * @throws SegSamError `INVALID_ARGUMENT` where the runs do not add up to the size.
    */
   static fromRLE(rle: Rle | UncompressedRle): Mask {
-    const [height, width] = rle.size
+    const { size, counts: encoded } = rle ?? {}
+    if (!Array.isArray(size) || size.length !== 2 || !(typeof encoded === 'string' || Array.isArray(encoded))) {
+      throw unexpected(
+        'INVALID_ARGUMENT',
+        'the RLE',
+        rle,
+        '{ size: [height, width], counts }, counts a string or a list',
+      )
+    }
+    const [height, width] = size
     checkSide('size[1] (width)', width)
     checkSide('size[0] (height)', height)
-    const counts = typeof rle.counts === 'string' ? decompressed(rle.counts) : Uint32Array.from(rle.counts, checkedRun)
+    const counts = typeof encoded === 'string' ? decompressed(encoded) : Uint32Array.from(encoded, checkedRun)
     const total = counts.reduce((sum, run) => sum + run, 0)
     if (total !== width * height) {
       throw new SegSamError(
@@ -103,6 +105,7 @@ export class Mask {
   toRLE(options?: { compressed?: true }): Rle
   toRLE(options: { compressed: false }): UncompressedRle
   toRLE(options: { compressed?: boolean } = {}): Rle | UncompressedRle {
+    checkOptions(options, ['compressed'])
     const counts = addon().encodeRle(this.data, this.width, this.height)
     const size: [number, number] = [this.height, this.width]
     return options.compressed === false
@@ -121,7 +124,8 @@ export class Mask {
   }
 
   /** An 8-bit gray PNG: 255 foreground, 0 background. */
-  toPNG(): Promise<Buffer> {
+  async toPNG(): Promise<Buffer> {
+    checkPixels(this.data, this.width, this.height)
     const gray = this.data.map((value) => (value ? 255 : 0))
     return sharp(gray, { raw: { width: this.width, height: this.height, channels: 1 } })
       .toColourspace('b-w')
@@ -136,6 +140,7 @@ export class Mask {
    * @param options.connectivity 8 (default, as in SAM's post-processing) or 4 neighbours.
    */
   components(options: { connectivity?: 4 | 8 } = {}): { labels: Int32Array; components: Component[] } {
+    checkOptions(options, ['connectivity'])
     const { connectivity = 8 } = options
     if (connectivity !== 4 && connectivity !== 8) {
       throw unexpected('INVALID_ARGUMENT', 'connectivity', connectivity, '4 or 8')
@@ -160,6 +165,7 @@ export class Mask {
    * @param options.maxArea largest hole to fill, in pixels; all of them by default.
    */
   fillHoles(options: { maxArea?: number } = {}): Mask {
+    checkOptions(options, ['maxArea'])
     const { maxArea } = options
     if (maxArea !== undefined && !(Number.isSafeInteger(maxArea) && maxArea > 0)) {
       throw unexpected('INVALID_ARGUMENT', 'maxArea', maxArea, 'a whole number of pixels, at least 1')
@@ -173,6 +179,7 @@ export class Mask {
    * @throws SegSamError `INVALID_ARGUMENT` where the sizes differ.
    */
   iou(other: Mask): number {
+    if (!(other instanceof Mask)) throw unexpected('INVALID_ARGUMENT', 'the other mask', other, 'a Mask')
     if (other.width !== this.width || other.height !== this.height) {
       throw unexpected(
         'INVALID_ARGUMENT',
@@ -192,6 +199,17 @@ export class Mask {
 
 function points(ring: Float64Array): Ring {
   return Array.from({ length: ring.length / 2 }, (_, i) => [ring[2 * i]!, ring[2 * i + 1]!])
+}
+
+function checkPixels(data: unknown, width: number, height: number) {
+  if (data instanceof Uint8Array && data.length === width * height) return
+  throw unexpected(
+    'INVALID_ARGUMENT',
+    'data of the mask',
+    data,
+    `a Uint8Array of width * height = ${width * height} bytes`,
+    'A buffer that was transferred to another thread has length 0.',
+  )
 }
 
 function checkSide(what: string, value: unknown) {

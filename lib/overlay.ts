@@ -1,7 +1,8 @@
 import sharp from 'sharp'
 import { unexpected } from './errors.js'
-import type { MedicalImage } from './image.js'
+import { checkImage, checkWindow, type MedicalImage } from './image.js'
 import type { Mask, Polygon } from './mask.js'
+import { checkOptions } from './options.js'
 import { canWrite, lettering, textWidth } from './overlay/lettering.js'
 import { placeLabel, type Rect } from './overlay/placement.js'
 import type { Prompt } from './prompts.js'
@@ -44,13 +45,18 @@ const MIN_WIDTH = 520
  * and the name and probability of each object, placed beside it. A legend stands below the image.
  *
  * @returns A PNG, 8-bit RGB.
- * @throws SegSamError `INVALID_ARGUMENT` for a size out of range or a list of prompts of another length than the objects.
+ * @throws SegSamError `INVALID_IMAGE`, and `INVALID_ARGUMENT` for a size out of range or a list of prompts of another
+ *   length than the objects
  */
 export async function drawOverlay(
   image: MedicalImage,
   objects: readonly OverlayObject[],
   options: OverlayOptions = {},
 ): Promise<Buffer> {
+  checkImage(image, 'image')
+  checkOptions(options, ['window', 'prompts', 'size'])
+  checkWindow(options.window)
+  if (!Array.isArray(objects)) throw unexpected('INVALID_ARGUMENT', 'objects', objects, 'a list of hits')
   const { width, height } = image
   const prompts = options.prompts ?? []
   if (prompts.length !== 0 && prompts.length !== objects.length) {

@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readFile, rm, truncate, unlink, writeFile } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { inspectBundle, SegSam } from '../lib/index.js'
+import { inspectBundle, type LoadOptions, SegSam } from '../lib/index.js'
 import { editJson } from './fixture.js'
 
 let folder: string
@@ -186,6 +186,16 @@ describe('SegSam.load refuses', () => {
 
   it('a tokenizer that is none', async () => {
     await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', message: /tokenizer\.json/ })
+  })
+
+  it('options that are none', async () => {
+    for (const options of [null, 'cpu', { devise: 'cpu' }, { device: null }, { device: ['cpu'] }, { signal: 1 }]) {
+      await expect(SegSam.load(folder, options as LoadOptions), JSON.stringify(options)).rejects.toMatchObject({
+        name: 'SegSamError',
+        code: 'INVALID_ARGUMENT',
+      })
+    }
+    await expect(inspectBundle(folder, null as unknown as object)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
   it('a device or precision that does not exist', async () => {

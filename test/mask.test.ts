@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
-import { Mask } from '../lib/index.js'
+import { Mask, type Rle } from '../lib/index.js'
 import {
   componentsByFloodFill,
   filledByFloodFill,
@@ -121,6 +121,14 @@ describe('run-length encoding', () => {
     expect(() => Mask.fromRLE({ size: [2, 2], counts: '\u0001é' })).toThrow(expect.objectContaining({ code }))
     expect(() => Mask.fromRLE({ size: [2, 0], counts: [] })).toThrow(expect.objectContaining({ code }))
     expect(() => Mask.fromRLE({ size: [1e9, 1e9], counts: [1] })).toThrow(expect.objectContaining({ code }))
+  })
+
+  it('refuses what is no RLE', () => {
+    for (const rle of [null, {}, 'abc', { size: [2, 2] }, { size: [2, 2, 1], counts: [4] }, { size: 4, counts: [4] }]) {
+      expect(() => Mask.fromRLE(rle as unknown as Rle), JSON.stringify(rle)).toThrow(
+        expect.objectContaining({ name: 'SegSamError', code: 'INVALID_ARGUMENT' }),
+      )
+    }
   })
 
   it('survives any string', () => {
@@ -244,6 +252,7 @@ describe('iou', () => {
     expect(drawn('...').iou(drawn('...'))).toBe(1)
     expect(drawn('#..').iou(drawn('...'))).toBe(0)
     expect(() => drawn('###').iou(drawn('#', '#', '#'))).toThrow(/3 x 1/)
+    expect(() => drawn('#').iou(null as unknown as Mask)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
   })
 })
 
@@ -266,11 +275,22 @@ describe('a new mask', () => {
     expect(() => new Mask(2, 2, [0, 0, 0, 0] as unknown as Uint8Array)).toThrow(expect.objectContaining({ code }))
   })
 
-  it('whose buffer is detached later gives an error, not a crash', () => {
+  it('refuses options that are none', () => {
+    const mask = drawn('#')
+    for (const options of [null, 'all', { compresed: false }]) {
+      const error = expect.objectContaining({ name: 'SegSamError', code: 'INVALID_ARGUMENT' })
+      expect(() => mask.toRLE(options as { compressed?: true })).toThrow(error)
+      expect(() => mask.components(options as object)).toThrow(error)
+      expect(() => mask.fillHoles(options as object)).toThrow(error)
+    }
+  })
+
+  it('whose buffer is detached later gives an error, not a crash', async () => {
     const mask = drawn('##', '##')
     structuredClone(mask.data.buffer, { transfer: [mask.data.buffer as ArrayBuffer] })
     expect(() => mask.area).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
     expect(() => mask.toRLE()).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    await expect(mask.toPNG()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     expect(drawn('##').area).toBe(2)
   })
 })

@@ -127,6 +127,17 @@ describe('drawOverlay', () => {
     await expect(drawOverlay(grayImage(9, 9, 0), [], { size: 5 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
+  test.each([
+    ['no image', null, [], {}, 'INVALID_IMAGE'],
+    ['pixels that do not fill the image', { ...grayImage(9, 9, 0), data: new Uint8Array(3) }, [], {}, 'INVALID_IMAGE'],
+    ['no list of objects', grayImage(9, 9, 0), null, {}, 'INVALID_ARGUMENT'],
+    ['a window of one end', grayImage(9, 9, 0), [], { window: [5] }, 'INVALID_ARGUMENT'],
+    ['options that are none', grayImage(9, 9, 0), [], null, 'INVALID_ARGUMENT'],
+  ])('refuses %s', async (_, image, objects, options, code) => {
+    const call = drawOverlay(image as MedicalImage, objects as [], options as object)
+    await expect(call).rejects.toMatchObject({ name: 'SegSamError', code })
+  })
+
   test('refuses a list of prompts that does not match the objects', async () => {
     const drawn = drawOverlay(grayImage(9, 9, 0), [{ mask: block(1, 1, 2, 2) }], {
       prompts: [{ box: [0, 0, 3, 3] }, { box: [0, 0, 3, 3] }],
