@@ -78,33 +78,15 @@ export class ClassBook {
   readonly cards: readonly ClassCard[]
   readonly #model: Model
   readonly #encoder: SentenceEncoder
-  readonly #embeddings = new Map<ClassCard, Float32Array>()
+  /** Row-major (sentences of the card, width). Filled when a card is first asked for: a call may need only a few. */
+  readonly #embeddings = new WeakMap<ClassCard, Float32Array>()
   readonly #recent = new Map<string, Promise<PreparedClasses>>()
-  #all!: PreparedClasses
+  #all: Promise<PreparedClasses> | undefined
 
-  private constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[]) {
+  constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[]) {
     this.#model = model
     this.#encoder = encoder
     this.cards = cards
-  }
-
-  /** Embeds all sentences of all cards once. */
-  static async open(
-    model: Model,
-    encoder: SentenceEncoder,
-    cards: readonly ClassCard[],
-    signal: AbortSignal | undefined,
-  ): Promise<ClassBook> {
-    const book = new ClassBook(model, encoder, cards)
-    const embedded = await encoder.embed(cards.flatMap(cardLines), signal)
-    let start = 0
-    for (const card of cards) {
-      const end = start + cardLines(card).length * encoder.width
-      book.#embeddings.set(card, embedded.subarray(start, end))
-      start = end
-    }
-    book.#all = await book.#prepare(cards)
-    return book
   }
 
   /**
@@ -113,7 +95,13 @@ export class ClassBook {
    * @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT`
    */
   async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
-    if (request === undefined) return this.#all
+    if (request === undefined) {
+      this.#all ??= this.#prepare(this.cards).catch((error) => {
+        this.#all = undefined
+        throw error
+      })
+      return this.#all
+    }
     const cards = this.#resolve(request)
     const key = JSON.stringify(cards)
     const prepared = this.#recent.get(key) ?? this.#prepare(cards)
@@ -146,7 +134,7 @@ export class ClassBook {
   }
 
   #own(card: NewClassCard): ClassCard | undefined {
-    return this.#embeddings.has(card as ClassCard) ? (card as ClassCard) : undefined
+    return this.cards.find((known) => known === card)
   }
 
   #find(id: string): ClassCard {
@@ -171,20 +159,26 @@ export class ClassBook {
   }
 
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
-    const added = cards.filter((card) => !this.#embeddings.has(card))
-    const embedded = added.length ? await this.#encoder.embed(added.flatMap(cardLines), undefined) : new Float32Array()
-    const counts = Int32Array.from(cards, (card) => cardLines(card).length)
-    const sentences = new Float32Array(counts.reduce((sum, count) => sum + count, 0) * this.#encoder.width)
+    await this.#embed(cards.filter((card) => !this.#embeddings.has(card)))
+    const embeddings = cards.map((card) => this.#embeddings.get(card)!)
+    const counts = Int32Array.from(embeddings, ({ length }) => length / this.#encoder.width)
+    const sentences = new Float32Array(embeddings.reduce((sum, { length }) => sum + length, 0))
     let at = 0
-    let addedAt = 0
-    for (const [index, card] of cards.entries()) {
-      const length = counts[index]! * this.#encoder.width
-      const known = this.#embeddings.get(card)
-      sentences.set(known ?? embedded.subarray(addedAt, addedAt + length), at)
-      if (!known) addedAt += length
-      at += length
+    for (const embedding of embeddings) {
+      sentences.set(embedding, at)
+      at += embedding.length
     }
     return { cards, vectors: await this.#model.prepareClasses(sentences, counts) }
+  }
+
+  async #embed(cards: readonly ClassCard[]): Promise<void> {
+    const embedded = await this.#encoder.embed(cards.flatMap(cardLines))
+    let start = 0
+    for (const card of cards) {
+      const end = start + cardLines(card).length * this.#encoder.width
+      this.#embeddings.set(card, embedded.subarray(start, end))
+      start = end
+    }
   }
 }
 

@@ -5,7 +5,8 @@ import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { ClassBook, type ClassCard } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
-import { checkImage, type MedicalImage } from './image.js'
+import { checkImage, checkWindow, type MedicalImage } from './image.js'
+import { checkOptions } from './options.js'
 import { Scene } from './scene.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 
@@ -28,7 +29,7 @@ export interface EncodeOptions {
   window?: readonly [low: number, high: number]
   /**
    * Read the pixels in place instead of copying them first. You promise neither to change nor to transfer them until
-   * the promise settles.
+   * the promise settles. Pixels in an `ArrayBuffer` that can be resized are copied all the same.
    */
   borrow?: boolean
   /** Drops the job if it has not started, then rejects with `signal.reason`. */
@@ -92,16 +93,17 @@ export class SegSam {
   }
 
   /**
-   * Verifies a bundle (sizes and SHA-256 of its files), loads it and embeds its class cards.
+   * Verifies a bundle (sizes and SHA-256 of its files) and loads it.
    *
    * @param bundle folder in the format of `docs/bundle.md`
    * @throws SegSamError `BUNDLE_NOT_FOUND`, `BUNDLE_INVALID`, `BUNDLE_TAMPERED`, `ADDON_MISSING`, `LIBTORCH_MISSING`,
    *   `DEVICE_UNAVAILABLE`, `INVALID_ARGUMENT`, `OUT_OF_MEMORY`
    */
   static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
+    checkOptions(options, ['device', 'precision', 'signal'])
     const { device = 'auto', precision = 'auto', signal } = options
     throwIfAborted(signal)
-    if (!/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
+    if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
       throw unexpected('INVALID_ARGUMENT', 'device', device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
     }
     if (!['auto', 'fp32', 'bf16', 'fp16'].includes(precision)) {
@@ -111,13 +113,8 @@ export class SegSam {
     const { manifest, classes } = await verifiedBundle(bundle, signal)
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
     const native = await loadNative(bundle, manifest, { device, precision }, signal)
-    try {
-      const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
-      return new SegSam(native, manifest, await ClassBook.open(native, encoder, classes, signal), bundle)
-    } catch (error) {
-      native.dispose()
-      throw error
-    }
+    const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
+    return new SegSam(native, manifest, new ClassBook(native, encoder, classes), bundle)
   }
 
   /** The class cards of the bundle. */
@@ -138,6 +135,7 @@ export class SegSam {
   encode(images: readonly MedicalImage[], options?: EncodeOptions): Promise<Scene[]>
   async encode(input: MedicalImage | readonly MedicalImage[], options: EncodeOptions = {}): Promise<Scene | Scene[]> {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
+    checkOptions(options, ['window', 'borrow', 'signal'])
     const { window, borrow = false, signal } = options
     checkWindow(window)
     if (typeof borrow !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'borrow', borrow, 'true or false')
@@ -146,8 +144,9 @@ export class SegSam {
       return scene!
     }
     if (input.length === 0) throw unexpected('INVALID_ARGUMENT', 'images', input, 'a list of at least one image')
-    const names = input.map((_, index) => `images[${index}]`)
-    return this.#encode(input, names, { window, borrow, signal })
+    const images = Array.from<MedicalImage>(input)
+    const names = images.map((_, index) => `images[${index}]`)
+    return this.#encode(images, names, { window, borrow, signal })
   }
 
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
@@ -168,7 +167,14 @@ export class SegSam {
       checkImage(image, names[index]!)
       checkSize(image, names[index]!, this.#manifest)
       const { data, width, height, channels } = image
-      return { data, width, height, channels, window: window ? ([...window] as [number, number]) : null, borrow }
+      return {
+        data,
+        width,
+        height,
+        channels,
+        window: window ? ([...window] as [number, number]) : null,
+        borrow: borrow && !canShrink(data.buffer),
+      }
     })
     const scenes = await abortable((cancellation) => this.#native.encode(views, cancellation), {
       signal,
@@ -179,6 +185,11 @@ export class SegSam {
     })
     return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
   }
+}
+
+/** Its memory goes back to the system then, and a thread that reads it would bring the process down. */
+function canShrink(buffer: ArrayBufferLike & { resizable?: boolean }): boolean {
+  return buffer.resizable === true
 }
 
 function loadNative(
@@ -206,12 +217,6 @@ function loadNative(
     signal,
     discard: (late: NativeModel) => late.dispose(),
   })
-}
-
-function checkWindow(window: unknown) {
-  if (window === undefined) return
-  const valid = Array.isArray(window) && window.length === 2 && window.every(Number.isFinite) && window[0] < window[1]
-  if (!valid) throw unexpected('INVALID_ARGUMENT', 'window', window, 'two finite intensities [low, high], low < high')
 }
 
 function checkSize({ width, height }: MedicalImage, name: string, { image_size, resize_mode }: Manifest) {

@@ -1,6 +1,5 @@
 import { Tokenizer } from '@huggingface/tokenizers'
 import type { Model } from '../binding.js'
-import { abortable } from './abort.js'
 import { SegSamError } from './errors.js'
 
 /** Rows of one pass through the text encoder: bounds its memory where the encoder is large. */
@@ -20,17 +19,14 @@ export class SentenceEncoder {
   }
 
   /** Row-major (sentences, width). Sentences of like length go together, so that little is spent on padding. */
-  async embed(sentences: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+  async embed(sentences: readonly string[]): Promise<Float32Array> {
     const tokens = sentences.map((sentence) => this.#tokenizer.tokens(sentence))
     const byLength = [...tokens.keys()].sort((a, b) => tokens[a]!.length - tokens[b]!.length)
     const embedded = new Float32Array(sentences.length * this.width)
     for (let start = 0; start < byLength.length; start += ROWS) {
       const members = byLength.slice(start, start + ROWS)
       const { ids, attention, rows, length } = this.#tokenizer.batch(members.map((index) => tokens[index]!))
-      const vectors = await abortable(
-        (cancellation) => this.#model.embedText(ids, attention, rows, length, cancellation),
-        { signal },
-      )
+      const vectors = await this.#model.embedText(ids, attention, rows, length)
       for (const [row, index] of members.entries()) {
         embedded.set(vectors.subarray(row * this.width, (row + 1) * this.width), index * this.width)
       }

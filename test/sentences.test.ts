@@ -99,6 +99,6 @@ describe('SentenceEncoder', () => {
     const encoder = new SentenceEncoder(model, new SentenceTokenizer(definition(), 6), 1)
     const sentences = Array.from({ length: 200 }, (_, i) => ['organ organ', 'bright', 'round round round'][i % 3]!)
     const expected = sentences.map((sentence) => ({ organ: 6, bright: 5, round: 4 })[sentence.split(' ')[0]!])
-    expect([...(await encoder.embed(sentences, undefined))]).toEqual(expected)
+    expect([...(await encoder.embed(sentences))]).toEqual(expected)
   })
 })
