@@ -77,14 +77,14 @@ export function groupPrompts(prompts: readonly Prompt[], frame: Frame): PromptGr
     throw invalid('prompts', prompts, 'a list of at least one prompt', 'Pass [{ box: [x0, y0, x1, y1] }], for example.')
   }
   const groups = new Map<string, { indices: number[]; members: EncodedPrompt[] }>()
-  prompts.forEach((prompt: Prompt, index) => {
+  for (const [index, prompt] of prompts.entries()) {
     const encoded = encodePrompt(prompt, `prompts[${index}]`, frame)
     const shape = `${encoded.labels.length} ${encoded.mask !== null}`
     const group = groups.get(shape) ?? { indices: [], members: [] }
     group.indices.push(index)
     group.members.push(encoded)
     groups.set(shape, group)
-  })
+  }
   return [...groups.values()].map(({ indices, members }) => ({ indices, batch: toBatch(members, frame.maskSize) }))
 }
 

@@ -1,10 +1,10 @@
-import { constants } from 'node:buffer'
 import type { Decoded, DecodeOptions, Scene as NativeScene, PromptBatch } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import type { Manifest } from './bundle.js'
 import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import { Mask } from './mask.js'
+import { checkOptions } from './options.js'
 import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
 
 export interface SegmentOptions {
@@ -42,7 +42,7 @@ export interface Label {
 /** One of the masks that the semantic-agnostic decoder proposes for a prompt. */
 export interface MaskProposal {
   mask: Mask
-  /** The model's estimate of the mask's IoU with the truth. */
+  /** The model's estimate of the mask's IoU with the truth; as in SAM it is not clamped to 0 to 1. */
   predictedIou: number
   /** IoU of this mask with the semantic mask, at the size of the image; 1 where both are empty. */
   agreement: number
@@ -79,11 +79,16 @@ export interface Hit extends MaskProposal {
 /** Presence from which a class counts among `hit.others`: more probable than not. */
 export const PRESENCE_THRESHOLD = 0.5
 
+/** Of one result: the longest typed array that the addon makes, the same in every version of Node. */
+const MAX_BYTES = 2 ** 32 - 1
+
 /** An image, encoded once, against which any number of prompts is decoded. Made by `model.encode`. */
 export class Scene {
   readonly #native: NativeScene
   readonly #manifest: Manifest
   readonly #classes: ClassBook
+  #calls = 0
+  #disposed = false
 
   /** @internal */
   constructor(native: NativeScene, manifest: Manifest, classes: ClassBook) {
@@ -107,32 +112,58 @@ export class Scene {
   }
 
   get disposed(): boolean {
-    return this.#native.disposed
+    return this.#disposed || this.#native.disposed
   }
 
   /**
    * Segments and names the object that each prompt means. The result of a prompt does not depend on the others in the
-   * call; hits come in the order of the prompts.
+   * call; hits come in the order of the prompts. The first call takes longer, because it embeds the class cards.
    *
    * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
    */
   async segment(prompts: readonly Prompt[], options: SegmentOptions = {}): Promise<Hit[]> {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
+    checkOptions(options, ['multimask', 'threshold', 'classes', 'signal', 'out'])
+    throwIfAborted(options.signal)
+    this.#calls++
+    try {
+      return await this.#segment(prompts, options)
+    } finally {
+      this.#calls--
+      if (this.#disposed) this.dispose()
+    }
+  }
+
+  /** Frees the features once calls that run have ended. Harmless when called again. */
+  dispose(): void {
+    this.#disposed = true
+    if (this.#calls === 0) this.#native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  async #segment(prompts: readonly Prompt[], options: SegmentOptions): Promise<Hit[]> {
     const { signal, out } = options
-    throwIfAborted(signal)
     const { width, height } = this
     const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
     const decodeOptions = this.#checked(options, prompts.length)
     const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
+    const bytes = prompts.length * bytesPerPrompt
     const classes = await abortable(() => this.#classes.select(options.classes), { signal })
 
     const hits = new Array<Hit>(prompts.length)
     for (const { batch, indices } of groups) {
       const inPlace = groups.length === 1
       const decoded = await this.#decode(batch, classes, { ...decodeOptions, out: (inPlace && out) || null }, signal)
+      checkFinite(decoded)
       for (const [place, index] of indices.entries()) {
         let masks = decoded.masks.subarray(place * bytesPerPrompt, (place + 1) * bytesPerPrompt)
         if (out && !inPlace) {
+          if (out.length !== bytes) {
+            throw unexpected('INVALID_ARGUMENT', 'out', out, `${bytes} bytes, as it had, until the promise settles`)
+          }
           const target = out.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
           target.set(masks)
           masks = target
@@ -143,15 +174,6 @@ export class Scene {
     return hits
   }
 
-  /** Frees the features once running jobs have ended. Harmless when called again. */
-  dispose(): void {
-    this.#native.dispose()
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose()
-  }
-
   #checked({ multimask = true, threshold = 0, out }: SegmentOptions, prompts: number) {
     if (typeof multimask !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'multimask', multimask, 'true or false')
     if (typeof threshold !== 'number' || !Number.isFinite(threshold)) {
@@ -159,12 +181,12 @@ export class Scene {
     }
     const { width, height } = this
     const bytes = prompts * (multimask ? 3 : 1) * width * height
-    if (bytes > constants.MAX_LENGTH) {
+    if (bytes > MAX_BYTES) {
       throw unexpected(
         'INVALID_ARGUMENT',
         'the size of the masks',
         bytes,
-        `at most ${constants.MAX_LENGTH} bytes a call`,
+        `at most ${MAX_BYTES} bytes a call`,
         `Segment fewer of the ${prompts} prompts at a time, or without multimask.`,
       )
     }
@@ -230,6 +252,18 @@ export class Scene {
       others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
     }
   }
+}
+
+/**
+ * NaN counts as background, so that an empty mask would pass for a finding. One that an overflow left anywhere in the
+ * features reaches every predicted IoU through attention.
+ */
+function checkFinite({ iou }: Decoded) {
+  if (iou.every(Number.isFinite)) return
+  throw new SegSamError(
+    'RUNTIME',
+    "The model's result is not finite. Load it with precision 'fp32', and pass back mask logits only as an earlier hit gave them.",
+  )
 }
 
 function rank(cards: readonly ClassCard[], probabilities: Float32Array): Label[] {

@@ -1,6 +1,7 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { addon } from '../lib/addon.js'
 import {
   type EncodeOptions,
   type Hit,
@@ -45,6 +46,12 @@ async function used(folder: string): Promise<Hit[]> {
   const foreign = await SegSam.load(folder, { device: 'cpu' })
   return (await foreign.encode(image)).segment(prompts)
 }
+
+/** Node has it, TypeScript's ES2023 does not. */
+const ResizableBuffer = ArrayBuffer as unknown as new (
+  length: number,
+  options: { maxByteLength: number },
+) => ArrayBuffer & { resize(length: number): void }
 
 function detach(view: ArrayBufferView<ArrayBuffer>) {
   structuredClone(view.buffer, { transfer: [view.buffer] })
@@ -146,14 +153,36 @@ describe('images', () => {
     expect(await segmented(await pending)).toEqual(expected)
   })
 
+  it('borrowed, in a buffer that shrinks while it is read', async () => {
+    const buffer = new ResizableBuffer(image.data.length, { maxByteLength: image.data.length })
+    const data = new Uint8Array(buffer)
+    data.set(image.data)
+    const pending = model.encode({ ...image, data }, { borrow: true })
+    buffer.resize(0)
+    expect(await segmented(await pending)).toEqual(expected)
+  })
+
   it('in shared memory are taken', async () => {
     const data = new Uint8Array(new SharedArrayBuffer(image.data.length))
     data.set(image.data)
     expect(await segmented(await model.encode({ ...image, data }))).toEqual(expected)
   })
 
-  it('an empty list', async () => {
+  it('an empty list, and one with holes', async () => {
     await expect(model.encode([])).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(model.encode(new Array(1))).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: /images\[0\] is undefined/,
+    })
+  })
+
+  it('options that are none', async () => {
+    for (const options of [null, 'borrow', { borrow: 1 }, { windw: [0, 1] }]) {
+      await expect(model.encode(image, options as EncodeOptions), JSON.stringify(options)).rejects.toMatchObject({
+        name: 'SegSamError',
+        code: 'INVALID_ARGUMENT',
+      })
+    }
   })
 
   it('windows that are none', async () => {
@@ -206,7 +235,7 @@ describe('prompts', () => {
 
   it('more masks than memory can be addressed with', async () => {
     const wide = await model.encode({ data: new Uint8Array(3000 * 3000), width: 3000, height: 3000, channels: 1 })
-    const many = Array.from({ length: 400_000 }, () => ({ points: [{ x: 1, y: 1 }] }))
+    const many = Array.from({ length: 160 }, () => ({ points: [{ x: 1, y: 1 }] }))
     await expect(wide.segment(many)).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('fewer'),
@@ -215,15 +244,37 @@ describe('prompts', () => {
   })
 
   it('options that are none', async () => {
-    for (const options of [{ threshold: Number.NaN }, { threshold: '0' }, { multimask: 1 }, { signal: 'stop' }]) {
-      await expect(scene.segment(prompts, options as SegmentOptions)).rejects.toMatchObject({
+    for (const options of [
+      null,
+      ['liver'],
+      { threshold: Number.NaN },
+      { threshold: '0' },
+      { multimask: 1 },
+      { multimask_output: false },
+      { signal: 'stop' },
+    ]) {
+      await expect(scene.segment(prompts, options as SegmentOptions), JSON.stringify(options)).rejects.toMatchObject({
+        name: 'SegSamError',
         code: 'INVALID_ARGUMENT',
       })
     }
   })
 
+  it('mask logits that overflow in the decoder, instead of empty masks that look like a finding', async () => {
+    const mask = new Float32Array(model.info.maskSize ** 2).fill(3e38)
+    await expect(scene.segment([{ mask }])).rejects.toMatchObject({ code: 'RUNTIME', message: /not finite/ })
+  })
+
+  it('a list with holes', async () => {
+    await expect(scene.segment(new Array(2))).rejects.toMatchObject({
+      code: 'INVALID_PROMPT',
+      message: /prompts\[0\] is undefined/,
+    })
+  })
+
   it('an `out` that is detached while the job runs', async () => {
-    for (const many of [prompts, [...prompts, { points: [{ x: 1, y: 1 }] }]]) {
+    const twoKinds = [...prompts, { box: prompts[0]!.box, points: [{ x: 1, y: 1 }] }]
+    for (const many of [prompts, twoKinds]) {
       const out = new Uint8Array(many.length * 3 * 120 * 90)
       const pending = scene.segment(many, { out })
       detach(out)
@@ -242,12 +293,18 @@ describe('what has been disposed', () => {
     await expect(gone.segment(prompts)).rejects.toMatchObject({ code: 'DISPOSED', message: /Encode the image again/ })
   })
 
-  it('a scene whose jobs still run: they end as if nothing had been', async () => {
+  it('a scene whose calls still run: they end as if nothing had been, then it is freed', async () => {
+    const before = addon().counters().scenes
     const going = await model.encode(image)
-    const pending = Promise.all([segmented(going), segmented(going)])
-    await new Promise((resolve) => setImmediate(resolve))
+    const twoKinds = [...prompts, { box: prompts[0]!.box, points: [{ x: 1, y: 1 }] }]
+    const pending = Promise.all([segmented(going), going.segment(twoKinds)])
     going.dispose()
-    for (const mask of await pending) expect(mask).toEqual(expected)
+    expect(going.disposed).toBe(true)
+    await expect(going.segment(prompts)).rejects.toMatchObject({ code: 'DISPOSED' })
+    const [mask, hits] = await pending
+    expect(mask).toEqual(expected)
+    expect(hits[0]!.mask.data).toEqual(expected)
+    expect(addon().counters().scenes).toBe(before)
   })
 
   it('a model, and the scenes it made', async () => {
@@ -263,8 +320,12 @@ describe('what has been disposed', () => {
   })
 
   it('is disposed at the end of a `using` block', async () => {
-    const scoped = await model.encode(image)
-    scoped[Symbol.dispose]()
-    expect(scoped.disposed).toBe(true)
+    let scene: Scene
+    {
+      using scoped = await model.encode(image)
+      scene = scoped
+      expect(scene.disposed).toBe(false)
+    }
+    expect(scene.disposed).toBe(true)
   })
 })
