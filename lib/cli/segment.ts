@@ -118,8 +118,8 @@ function report(result: SegmentResult, folder: string | undefined): string {
     promptText(object.prompt),
     object.label?.name ?? UNNAMED[object.labelReason ?? 'nothing'],
     object.label ? percent(object.label.probability) : '',
-    object.predictedIou.toFixed(2),
-    object.agreement.toFixed(2),
+    twoDigits(object.predictedIou),
+    twoDigits(object.agreement),
     `${object.mask.area}`,
   ])
   const head = ['#', 'prompt', 'class', 'probability', 'predicted IoU', 'agreement', 'area (pixels)']
@@ -159,6 +159,11 @@ function otherClasses(objects: ObjectResult[]): string {
     .sort((a, b) => b.probability - a.probability)
     .map(({ name, probability }) => `${name} ${percent(probability)}`)
     .join(', ')
+}
+
+/** `toFixed` alone writes a predicted IoU of -0.001 as -0.00. */
+function twoDigits(value: number): string {
+  return (Math.round(100 * value) / 100 + 0).toFixed(2)
 }
 
 function percent(probability: number): string {
