@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Cancellation } from '../binding.js'
 import { addon } from './addon.js'
 import { unexpected } from './errors.js'
@@ -29,6 +30,8 @@ export async function abortable<T>(
       if (!holdsCallersMemory) reject(signal.reason)
     }
   })
+  // Node warns of a leak at eleven listeners; but one signal for many images is common, and each listener goes with its job.
+  setMaxListeners(0, signal)
   signal.addEventListener('abort', onAbort, { once: true })
   const job = start(cancellation)
   try {

@@ -34,6 +34,8 @@ describe('a signal', () => {
     const last = model.encode(image)
     const reason = { any: 'value' }
     controller.abort(reason)
+    const kept = 2
+    expect(addon().counters().queued).toBeLessThanOrEqual(kept)
     for (const result of await Promise.allSettled(dropped)) expect(result).toEqual({ status: 'rejected', reason })
     expect(await Promise.all([first, last])).toHaveLength(2)
     expect(addon().counters().queued).toBe(0)
@@ -50,6 +52,17 @@ describe('a signal', () => {
     follower.dispose()
     await pending.then((scenes) => scenes.forEach((each) => void each.dispose())).catch(() => {})
     expect(addon().counters().scenes).toBe(before)
+  })
+
+  it('may be shared by many calls at once without a warning of a leak', async () => {
+    const warnings: Error[] = []
+    const note = (warning: Error) => warnings.push(warning)
+    process.on('warning', note)
+    const { signal } = new AbortController()
+    const scenes = await Promise.all(Array.from({ length: 20 }, () => model.encode(image, { signal })))
+    for (const each of scenes) each.dispose()
+    process.off('warning', note)
+    expect(warnings).toEqual([])
   })
 
   it('is left without listeners, whatever the outcome', async () => {
