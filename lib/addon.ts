@@ -29,6 +29,9 @@ export function runtimeInfo(): RuntimeInfo {
 }
 
 function load(): Addon {
+  // libgomp's threads spin between two operations by default: on a busy machine they keep the threads that have work
+  // from the cores, which makes an encode several times slower. It reads this once, when libtorch is loaded.
+  process.env.OMP_WAIT_POLICY ??= 'PASSIVE'
   let binding: Addon
   try {
     binding = nodeGypBuild(packageRoot) as Addon
