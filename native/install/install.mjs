@@ -3,8 +3,8 @@
  * npm's install script: makes the addon loadable.
  *
  * A build or prebuild that loads is left alone. A prebuild that lacks only libtorch gets a libtorch found on this machine
- * linked to it; hundreds of megabytes are downloaded by an explicit command alone. Without a prebuild, libtorch is
- * obtained and the addon is built. `SEG_SAM_SKIP_INSTALL=1` skips all of it.
+ * linked to it; where none is found, the command that downloads it is told. Without a prebuild, libtorch is obtained,
+ * with a download if need be, and the addon is built. `SEG_SAM_SKIP_INSTALL=1` skips all of it.
  */
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
@@ -23,7 +23,7 @@ async function install() {
   const present = addonFile()
   if (present && loads(present)) return log(`the addon is ready: ${present}`)
 
-  if (present?.includes(`${join(packageFolder, 'prebuilds')}`)) {
+  if (present?.startsWith(join(packageFolder, 'prebuilds'))) {
     const found = await provideLibtorch({ download: false, log }).catch((error) => log(error.message))
     if (found && versionOf(found) === version && loads(present)) return log(`the addon is ready: ${present}`)
     log(`the prebuilt addon needs libtorch ${version}, which was not found. To download it, run`)

@@ -56,6 +56,7 @@ const wheelIndex = 'https://download.pytorch.org/whl/cpu'
  * @returns {Promise<string | null>} its folder, `null` where none was found
  */
 export async function provideLibtorch({ download, write = true, log = console.log }) {
+  if (process.platform !== 'linux') throw new Error(`seg-sam runs on Linux, not on ${process.platform}.`)
   const passed = (place, reason) => log(`libtorch: passed over ${place}: ${reason}`)
   const use = (folder, place) => {
     log(`libtorch: ${versionOf(folder)} from ${place}: ${folder}`)
@@ -157,7 +158,7 @@ function run(command, args, options = {}) {
 
 /** Downloads the wheel of torch with pip, which checks its hash, and unpacks what is needed of it. */
 function obtainWheel(target, log, passed) {
-  const requirement = process.platform === 'linux' ? `torch==${version}+cpu` : `torch==${version}`
+  const requirement = `torch==${version}+cpu`
   const [python] = pythons()
   if (!python) {
     passed('pip', 'no Python found')
@@ -197,8 +198,8 @@ function obtainWheel(target, log, passed) {
 
 /** Downloads the official zip. No hash is published beside it: what it says it is gets checked, and its hash printed. */
 async function obtainZip(target, log) {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Error(`No libtorch for ${process.platform}-${process.arch} can be downloaded here. Set LIBTORCH to one.`)
+  if (process.arch !== 'x64') {
+    throw new Error(`There is no zip of libtorch for Linux on ${process.arch}. Install torch ${version} with pip.`)
   }
   const folder = temporaryFolder()
   try {
