@@ -11,13 +11,14 @@ from torch.nn import functional as F
 
 from .config import Config
 from .layers import LayerNorm2d, MlpBlock, one_hot_rows_and_columns
+from .pixel_decoder import PixelDecoder
 
 
 class ImageEncoder(nn.Module):
     """(B, 3, S, S) normalised image to a list of features.
 
     The first is the embedding f_v, (B, prompt_dim, S/16, S/16). With a convolutional stem, its features follow at
-    strides 8, 4 and 2.
+    strides 8, 4 and 2, and with finer masks the pixel decoder's map at stride 4.
     """
 
     def __init__(self, config: Config) -> None:
@@ -42,13 +43,25 @@ class ImageEncoder(nn.Module):
             LayerNorm2d(config.prompt_dim),
         )
 
+        self.has_map = config.fine_masks
+        self.pixel_decoder = PixelDecoder(config) if config.fine_masks else NoMap()
+
     def forward(self, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = self.patch_embed(image)
         x = features[0].permute(0, 2, 3, 1) + self.pos_embed
         for block in self.blocks:
             x = block(x)
         features[0] = self.neck(x.permute(0, 3, 1, 2))
+        if self.has_map:
+            features.append(self.pixel_decoder(features))
         return features
+
+
+class NoMap(nn.Module):
+    """SAM has no map of pixels."""
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return features[0]
 
 
 class PatchEmbed(nn.Module):

@@ -93,8 +93,14 @@ def set_loss(co_logits: Tensor, present: list[Tensor], known: list[Tensor], noth
 
 def dense_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Per-pixel class of the encoder's auxiliary head: logits (B, K + 1, h, h), target (B, h, h) with K background and
-    -1 unknown, known (B, K) bool: a pixel's class competes only with those whose absence is certain."""
+    -1 unknown, known (B, K) bool: a pixel's class competes only with those whose absence is certain.
+
+    The pixels of a class in an image weigh, together, the square root of their number: small structures count.
+    """
     certain = F.pad(known, (0, 1), value=True).reshape(known.shape[0], -1, 1, 1)
     competes = certain.expand(logits.shape).scatter(1, target.clamp(min=0).unsqueeze(1), True)
-    total = F.cross_entropy(logits.float().masked_fill(~competes, -1e4), target, ignore_index=-1, reduction="sum")
-    return total / (target >= 0).sum().clamp(min=1)
+    loss = F.cross_entropy(logits.float().masked_fill(~competes, -1e4), target, ignore_index=-1, reduction="none")
+    seen = target.flatten(1).clamp(min=0)
+    counts = torch.zeros(logits.shape[:2], device=logits.device).scatter_add_(1, seen, (target >= 0).flatten(1).float())
+    weight = counts.clamp(min=1).rsqrt().gather(1, seen).reshape(target.shape) * (target >= 0)
+    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)

@@ -32,7 +32,7 @@ class SamUpscaling(nn.Sequential):
 
 
 class FineUpscaling(nn.Module):
-    """8x upscaling into which the stem's features are added at each step, in the manner of SAM 2 (Ravi et al. 2024)."""
+    """8x upscaling that adds the stem's features and the map of pixels, in the manner of SAM 2 (Ravi et al. 2024)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -44,6 +44,8 @@ class FineUpscaling(nn.Module):
         self.skip8 = nn.Conv2d(c8, width // 4, 1)
         self.skip4 = nn.Conv2d(c4, width // 8, 1)
         self.skip2 = nn.Conv2d(c2, width // 16, 1)
+        self.skip_map = nn.Conv2d(width // 4, width // 8, 1)
+        nn.init.zeros_(self.skip_map.weight)
         self.norm8 = LayerNorm2d(width // 4)
         self.norm4 = LayerNorm2d(width // 8)
 
@@ -51,7 +53,7 @@ class FineUpscaling(nn.Module):
         prompts = x.shape[0] // features[0].shape[0]
         x = _add_skip(self.up8(x), self.skip8(features[1]), prompts)
         x = F.gelu(self.norm8(x + maps[1] if len(maps) > 0 else x))
-        x = _add_skip(self.up4(x), self.skip4(features[2]), prompts)
+        x = _add_skip(self.up4(x), self.skip4(features[2]) + self.skip_map(features[4]), prompts)
         x = F.gelu(self.norm4(x + maps[2] if len(maps) > 0 else x))
         return F.relu(_add_skip(self.up2(x), self.skip2(features[3]), prompts))
 

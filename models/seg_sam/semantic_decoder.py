@@ -28,6 +28,10 @@ class SemanticDecoder(nn.Module):
         self.output_upscaling = make_upscaling(config)
         self.hypernetwork = Mlp(width, width, mask_channels(config), 3)
         self.pooled_proj = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.has_map = config.fine_masks
+        self.map_proj = (
+            nn.Sequential(nn.LayerNorm(width // 4), nn.Linear(width // 4, width)) if self.has_map else nn.Identity()
+        )
         self.so_classifier = CosineClassifier(width)
         self.co_classifier = CosineClassifier(width)
 
@@ -55,6 +59,9 @@ class SemanticDecoder(nn.Module):
         logits = apply_hypernetworks(self.hypernetwork(tokens[:, :1]), upscaled)
         classes = class_tokens.repeat_interleave(per_image, dim=0)
         so_token = tokens[:, :1] + self.pooled_proj(pool_under_mask(image, logits)).unsqueeze(1)
+        if self.has_map:
+            pixels = features[4].repeat_interleave(per_image, dim=0)
+            so_token = so_token + self.map_proj(pool_under_mask(pixels, logits)).unsqueeze(1)
         so = self.so_classifier(so_token, classes)[:, 0]
         co = self.co_classifier(tokens[:, 1 : 1 + self.num_co_tokens], classes)
         return logits, so, co
