@@ -67,6 +67,17 @@ describe('seg-sam', () => {
   })
 })
 
+test('a reader that has seen enough, such as `head`, is no failure', async () => {
+  const child = spawn(process.execPath, [program, 'inspect', bundle], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.destroy()
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const code = await new Promise((resolve) => child.on('close', resolve))
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+})
+
 describe('seg-sam segment', () => {
   test('writes JSON of the documented form to stdout, and nothing else', async () => {
     const { code, stdout, stderr } = await segment(

@@ -28,6 +28,12 @@ for (const command of [segmentCommand(), inspectCommand(), doctorCommand(), libt
 }
 program.exitOverride().configureOutput({ outputError: (text, write) => write(usageError(text, 'seg-sam')) })
 
+// A reader that has seen enough, such as `head`, is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 try {
   await program.parseAsync()
 } catch (error) {
