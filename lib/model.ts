@@ -15,7 +15,7 @@ export interface LoadOptions {
   device?: Device
   /**
    * Arithmetic of the image encoder; the decoders run in fp32. `auto` (default): bf16 where the device multiplies it in
-   * hardware, else fp32.
+   * hardware, else fp16 on CUDA and fp32 on the CPU.
    */
   precision?: Precision
   signal?: AbortSignal

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import type { Model } from '../binding.js'
+import { ClassBook } from '../lib/classes.js'
+import type { SentenceEncoder } from '../lib/sentences.js'
+
+const cards = [
+  { id: 'disc', name: 'Disc', sentences: ['Round.'] },
+  { id: 'ring', name: 'Ring', synonyms: ['annulus'], sentences: ['Round.', 'Hollow.'] },
+]
+
+/** Embeds a sentence as its length, and pools the sentences of a class into their sum. */
+function bookOf({ failures = 0 } = {}) {
+  const read: string[] = []
+  const encoder = {
+    width: 1,
+    embed: async (sentences: string[]) => {
+      if (failures-- > 0) throw new Error('out of memory')
+      read.push(...sentences)
+      return Float32Array.from(sentences, ({ length }) => length)
+    },
+  } as unknown as SentenceEncoder
+  const model = {
+    prepareClasses: async (sentences: Float32Array, counts: Int32Array) => {
+      let at = 0
+      return Array.from(counts, (count) => {
+        at += count
+        return sentences.subarray(at - count, at).reduce((a, b) => a + b, 0)
+      })
+    },
+  } as unknown as Model
+  return { book: new ClassBook(model, encoder, cards), read }
+}
+
+describe('class cards', () => {
+  it('are embedded when a call first needs them, and once: name and synonyms, then each sentence', async () => {
+    const { book, read } = bookOf()
+    expect(read).toEqual([])
+    expect((await book.select(['disc'])).vectors).toEqual(['Disc.Round.'.length])
+    expect(read).toEqual(['Disc.', 'Round.'])
+    const all = await book.select(undefined)
+    expect(all.vectors).toEqual(['Disc.Round.'.length, 'Ring, annulus.Round.Hollow.'.length])
+    expect(read).toEqual(['Disc.', 'Round.', 'Ring, annulus.', 'Round.', 'Hollow.'])
+    expect(await book.select(undefined)).toBe(all)
+    await book.select(['ring', 'disc'])
+    expect(read).toHaveLength(5)
+  })
+
+  it('of the caller keep their place among those of the bundle; a description is split into sentences', async () => {
+    const { book, read } = bookOf()
+    const card = { id: 'bar', name: 'Bar', description: 'Long. It lies across.' }
+    const { cards: chosen, vectors } = await book.select(['ring', card, 'disc'])
+    expect(chosen.map(({ id }) => id)).toEqual(['ring', 'bar', 'disc'])
+    expect(vectors).toEqual(
+      ['Ring, annulus.Round.Hollow.', 'Bar.Long.It lies across.', 'Disc.Round.'].map((t) => t.length),
+    )
+    await book.select(['ring', { ...card }, 'disc'])
+    expect(read).toHaveLength(8)
+  })
+
+  it('can be asked for again after a failure', async () => {
+    for (const request of [undefined, ['disc']]) {
+      const { book } = bookOf({ failures: 1 })
+      await expect(book.select(request)).rejects.toThrow('out of memory')
+      expect((await book.select(request)).cards[0]!.id).toBe('disc')
+    }
+  })
+})
