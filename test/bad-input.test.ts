@@ -87,6 +87,13 @@ describe('bundles', () => {
     })
   }
 
+  it('for a device that this machine does not have', async () => {
+    await expect(SegSam.load(bundle, { device: 'cuda:99' })).rejects.toMatchObject({
+      name: 'SegSamError',
+      code: 'DEVICE_UNAVAILABLE',
+    })
+  })
+
   it('whose manifest describes another model', async () => {
     for (const change of [{ image_size: 96 }, { mask_size: 7 }, { text_width: 3 }]) {
       const folder = await copiedBundle()

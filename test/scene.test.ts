@@ -159,6 +159,20 @@ describe('images', () => {
     }
   })
 
+  it('encoded in half the precision give nearly the same logits', async () => {
+    const [expected] = (await scene.segment([box], { multimask: false })) as [Hit]
+    const range = Math.max(...expected.logits) - Math.min(...expected.logits)
+    for (const precision of ['bf16', 'fp16'] as const) {
+      using half = await SegSam.load(bundle, { device: 'cpu', precision })
+      expect(half.info.precision).toBe(precision)
+      using halfScene = await half.encode(discImage(width, height))
+      const [hit] = (await halfScene.segment([box], { multimask: false })) as [Hit]
+      const difference = maxDifference(hit.logits, expected.logits)
+      expect(difference, precision).toBeGreaterThan(0)
+      expect(difference, precision).toBeLessThan(0.05 * range)
+    }
+  })
+
   it('whose pixels are borrowed give the same scene; copied ones may be overwritten at once', async () => {
     const [expected] = (await scene.segment([box])) as [Hit]
     const borrowed = await model.encode(discImage(width, height), { borrow: true })
