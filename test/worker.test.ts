@@ -39,3 +39,11 @@ it('a worker can be terminated in the middle of an encode, again and again, with
   }
   expect((await segmentHere()).mask).toMatchObject({ width: 120, height: 90 })
 })
+
+it('a worker can be terminated while the addon raises an error there', async () => {
+  for (let round = 0; round < 20; round++) {
+    const worker = new Worker(new URL('worker/refused.mjs', import.meta.url))
+    await once(worker, 'message')
+    expect(await worker.terminate()).toBe(1)
+  }
+})

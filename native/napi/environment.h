@@ -46,7 +46,12 @@ Napi::Value guarded(Napi::Env env, const Body& body) {
   try {
     return body();
   } catch (...) {
-    napi_throw(env, currentExceptionAsError(env));
+    try {
+      napi_throw(env, currentExceptionAsError(env));
+    } catch (...) {
+      // A worker that is being terminated can no longer make the error, and an exception that left here would end the
+      // whole process.
+    }
     return {};
   }
 }
