@@ -52,7 +52,10 @@ export interface ModelFiles {
 
 export interface ModelOptions {
   device: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
-  /** Arithmetic of the image encoder; the decoders run in fp32. `auto`: bf16 where the device multiplies it in hardware. */
+  /**
+   * Arithmetic of the image encoder; the decoders run in fp32. `auto`: bf16 where the device multiplies it in hardware,
+   * else fp16 on CUDA and fp32 on the CPU.
+   */
   precision: 'auto' | 'fp32' | 'bf16' | 'fp16'
   /** Side S of the square the encoder sees. */
   imageSize: number
@@ -113,7 +116,10 @@ export interface ImageView {
   channels: 1 | 3 | 4
   /** Intensities mapped to 0 and 255; `null`: [0, 255] for 8-bit data, else the 0.5 and 99.5 percentiles of the image. */
   window: [number, number] | null
-  /** Read `data` in place while the promise is pending, instead of copying it before the promise is handed back. */
+  /**
+   * Read `data` in place while the promise is pending, instead of copying it before the promise is handed back. The
+   * caller answers for its memory until then: it must not be written to, resized or transferred.
+   */
   borrow: boolean
 }
 

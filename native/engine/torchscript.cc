@@ -160,8 +160,7 @@ class TorchScriptBackend : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, at::ScalarType encoderType) {
-  // Profiling runs recompile for each new shape, so that the first calls take longer; frozen graphs gain nothing from
-  // it.
+  // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
   return std::make_unique<TorchScriptBackend>(files, device, encoderType);
 }

@@ -14,6 +14,12 @@ namespace segsam {
 // be. Typed arrays are looked at without running any JavaScript, so what they point to holds until the next call of
 // JavaScript.
 
+/// Of images and masks, in pixels: what Frame::of allows.
+inline constexpr int64_t kMaxSide = 0x7fffffff;
+/// Of the model's input and of its logits; squared and multiplied they stay far from overflow.
+inline constexpr int64_t kMaxImageSize = 16384;
+inline constexpr int64_t kMaxMaskSize = 8192;
+
 /// The elements of a typed array, not owned.
 struct TypedArrayView {
   napi_typedarray_type type;

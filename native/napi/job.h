@@ -20,8 +20,7 @@ namespace segsam {
 // environment's Completions; the JavaScript thread calls `result` and settles the promise, exactly once.
 //
 // 1. Only the JavaScript thread creates, reads or deletes references. So `work`, `result` and the references are
-// cleared
-//    when the job is settled or abandoned, both on the JavaScript thread; what the executor may destroy later is empty.
+//    cleared when the job is settled or abandoned, both on that thread; what the executor may destroy later is empty.
 // 2. `work` touches no Node-API value. It reads and writes memory that the kept references keep alive.
 // 3. An environment that goes away first closes its Completions, drops its waiting jobs and waits for a running one.
 //    Nothing of it is touched after that, and no promise is settled: there is no one left to see it.

@@ -16,9 +16,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int64_t kMaxSide = 0x7fffffff;
-constexpr int64_t kMaxLogitsSide = 8192;
-constexpr int64_t kMaxImageSize = 16384;
+constexpr int64_t kMaxCount = 0x7fffffff;
 constexpr int64_t kMaxArea = int64_t{1} << 53;
 
 struct Size {
@@ -130,8 +128,8 @@ Napi::Value maskIouFunction(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
-  const int64_t count = readInteger(info[1], "count", 0, kMaxSide);
-  const int64_t side = readInteger(info[2], "side", 1, kMaxLogitsSide);
+  const int64_t count = readInteger(info[1], "count", 1, kMaxCount);
+  const int64_t side = readInteger(info[2], "side", 1, kMaxMaskSize);
   const Size size = readSize(info[3], info[4]);
   const int64_t imageSize = readInteger(info[5], "imageSize", 1, kMaxImageSize);
   const Frame frame = Frame::of(size.width, size.height, imageSize, readResizeMode(info[6]));

@@ -17,10 +17,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int64_t kMaxImageSize = 16384;
-constexpr int64_t kMaxMaskSize = 8192;
 constexpr int64_t kMaxTextWidth = 65536;
-constexpr int64_t kMaxSide = 0x7fffffff;
 constexpr int64_t kMaxRows = 0x7fffffff;
 
 struct PrecisionName {

@@ -10,8 +10,8 @@
 /// - encoder: each 8 x 8 block's mean, times a weight of 0.5: (B, 3, 4, 4)
 /// - text encoder: a token's number, 10 times it, ... averaged over the attended tokens: (n, 4)
 /// - embed_classes: the mean of the valid sentences; condition: plus the features' mean
-/// - decode: mask token i is everywhere x + i of the first point, minus 10 with a background label, plus the mask's
-/// mean
+/// - decode: mask token i is everywhere x + i of the first point, minus 10 with a background label, plus the mean of
+///   the mask prompt
 class TinyBundle {
  public:
   TinyBundle();
