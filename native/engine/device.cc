@@ -9,6 +9,7 @@
 #include <array>
 #include <filesystem>
 
+#include "engine/failure.h"
 #include "error.h"
 
 #if defined(__x86_64__)
@@ -132,6 +133,16 @@ at::Device resolveDevice(const std::string& name) {
   }
   throw Error(kDeviceUnavailable,
               name + " cannot be used: devices 0 to " + std::to_string(cuda.devices.back().index) + " are present");
+}
+
+void tryDevice(at::Device device) {
+  try {
+    at::ones({1}, device).add_(1).item<float>();
+  } catch (...) {
+    const Failure failure = describeCurrentException();
+    if (failure.code == kOutOfMemory) throw;
+    throw Error(kDeviceUnavailable, device.str() + " cannot be used: " + failure.message);
+  }
 }
 
 Precision resolvePrecision(Precision asked, at::Device device) {

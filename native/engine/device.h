@@ -13,6 +13,10 @@ enum class Precision { kAuto, kFp32, kBf16, kFp16 };
 /// @throws Error DEVICE_UNAVAILABLE, INVALID_ARGUMENT
 at::Device resolveDevice(const std::string& name);
 
+/// Computes something on the device: a driver too old for libtorch, or a card that it has no code for, shows only then.
+/// @throws Error DEVICE_UNAVAILABLE
+void tryDevice(at::Device device);
+
 /// The arithmetic of the image encoder: what was asked for, or for `kAuto` bf16 where the device multiplies it in
 /// hardware, else fp16 on CUDA and fp32 on the CPU.
 Precision resolvePrecision(Precision asked, at::Device device);

@@ -37,7 +37,7 @@ struct ClassSet {
 /// A loaded bundle. All methods but the getters are for the device's executor thread.
 class Model {
  public:
-  /// @throws Error BUNDLE_INVALID, OUT_OF_MEMORY
+  /// @throws Error BUNDLE_INVALID, DEVICE_UNAVAILABLE, OUT_OF_MEMORY
   static std::shared_ptr<Model> load(const ModelFiles& files, const ModelOptions& options);
 
   Model(std::unique_ptr<Backend> backend, const ModelOptions& options);

@@ -177,7 +177,8 @@ TEST("a gray image fills three channels, and padding is zero after normalisation
 }
 
 TEST("resizing filters as a triangle as wide as the reduction") {
-  for (const auto& [width, height] : std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}}) {
+  for (const auto& [width, height] :
+       std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}, {4, 300}}) {
     const auto pixels = noise(width * height);
     const Frame frame = Frame::of(width, height, 16, ResizeMode::kLongest);
     const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, width, height, 1), frame, kPlain);
@@ -289,7 +290,8 @@ TEST("class logits become probabilities, and presence the best of the tokens wit
 
 TEST("agreement is the IoU of the two decoders' masks") {
   FakeModel fake;
-  const auto scene = fake.scene(40, 20);
+  // Tall enough for rows to be shared among threads.
+  const auto scene = fake.scene(40, 200);
   const auto classes = twoClasses(*fake.model);
   const std::vector<float> point{5, 5};
   const int32_t label = 1;
@@ -297,8 +299,8 @@ TEST("agreement is the IoU of the two decoders' masks") {
   Decoded decoded(*scene, 1, 1, 8, 2);
   scene->decode(*fake.model, prompt, *classes, 0, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 0.0f);
-  EXPECT(std::count(decoded.masks.begin(), decoded.masks.end(), 1) == 800);
-  EXPECT(std::count(decoded.semanticMasks.begin(), decoded.semanticMasks.end(), 0) == 800);
+  EXPECT(std::count(decoded.masks.begin(), decoded.masks.end(), 1) == 8000);
+  EXPECT(std::count(decoded.semanticMasks.begin(), decoded.semanticMasks.end(), 0) == 8000);
   scene->decode(*fake.model, prompt, *classes, 100, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 1.0f);
 }
@@ -460,6 +462,16 @@ TEST("what libtorch throws is told in one line") {
     failure = describeCurrentException();
   }
   EXPECT_EQUAL(std::string(failure.code), "OUT_OF_MEMORY");
+}
+
+TEST("a device that works passes the trial") { tryDevice(at::kCPU); }
+
+TEST("a device that libtorch cannot compute on is unavailable, not a damaged bundle") {
+  const TinyBundle bundle;
+  ModelOptions options = TinyBundle::options();
+  // No libtorch for this package has code for it, on any machine.
+  options.device = at::Device(at::kXLA, 0);
+  EXPECT_ERROR("DEVICE_UNAVAILABLE", Model::load(bundle.files(), options));
 }
 
 TEST("only devices that are there can be had") {
