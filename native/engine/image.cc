@@ -97,6 +97,15 @@ at::Tensor windowed(const Image& image, int channel, const std::array<double, 2>
   return plane;
 }
 
+/// (1, 1, height, width) to (1, 1, resizedHeight, resizedWidth), bilinear with antialiasing.
+at::Tensor resize(const at::Tensor& plane, const Frame& frame) {
+  const std::array<int64_t, 2> size = {frame.resizedHeight, frame.resizedWidth};
+  if (frame.resizedWidth > 1) return at::_upsample_bilinear2d_aa(plane, size, false);
+  // ATen takes a plane of one column for channels-last memory and resizes it wrongly (2.13). One row it does right.
+  const std::array<int64_t, 2> transposed = {frame.resizedWidth, frame.resizedHeight};
+  return at::_upsample_bilinear2d_aa(plane.transpose(2, 3).contiguous(), transposed, false).transpose(2, 3);
+}
+
 template <class Pixel>
 at::Tensor toInputOf(const Image& image, const Frame& frame, const Normalisation& normalisation) {
   const std::array<double, 2> window = windowOf<Pixel>(image);
@@ -106,7 +115,7 @@ at::Tensor toInputOf(const Image& image, const Frame& frame, const Normalisation
     if (channel < colourChannels(image)) {
       resized = windowed<Pixel>(image, channel, window);
       if (frame.resizedHeight != frame.height || frame.resizedWidth != frame.width) {
-        resized = at::_upsample_bilinear2d_aa(resized, {frame.resizedHeight, frame.resizedWidth}, false);
+        resized = resize(resized, frame);
       }
     }
     input[channel]

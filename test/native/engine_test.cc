@@ -178,7 +178,7 @@ TEST("a gray image fills three channels, and padding is zero after normalisation
 
 TEST("resizing filters as a triangle as wide as the reduction") {
   for (const auto& [width, height] :
-       std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}, {4, 300}}) {
+       std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}, {4, 300}, {1, 40}, {1, 5}}) {
     const auto pixels = noise(width * height);
     const Frame frame = Frame::of(width, height, 16, ResizeMode::kLongest);
     const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, width, height, 1), frame, kPlain);
