@@ -11,8 +11,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 console.log('Looking for libtorch and the addon ...')
 run('native/install/install.mjs')
 
-const image = 'examples/images/mni152_axial_z8.png'
-const boxes = ['83,87,105,117', '50,69,63,101', '62,59,76,82', '83,54,100,84']
+const image = 'examples/images/mni152_coronal_y-18.png'
+const boxes = ['61,71,80,95', '83,71,103,95', '43,101,65,114', '98,101,121,114']
 console.log(`\nSegmenting ${image} ...\n`)
 run(
   'dist/cli/main.js',
