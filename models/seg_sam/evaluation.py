@@ -80,6 +80,7 @@ def evaluate(
                         "class": name,
                         "dice": dice(binary[i].cpu().numpy(), masks[i]),
                         "semantic_dice": dice(semantic[i].cpu().numpy(), masks[i]),
+                        "ellipse_dice": dice(ellipse_in_box(masks[i]), masks[i]),
                         "class_right": float(rank == 0),
                         "class_top3": float(rank < 3),
                     }
@@ -106,6 +107,15 @@ def upscale(logits: Tensor, size: tuple[int, int], scale: tuple[float, float], s
     return F.interpolate(cut, size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
+def ellipse_in_box(mask: np.ndarray) -> np.ndarray:
+    """The ellipse that fits into a mask's box: what a box prompt alone is worth, without looking at the image."""
+    x0, y0, x1, y1 = box_of(mask)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    across = (2 * x - x0 - x1) / (x1 - x0 + 1)
+    down = (2 * y - y0 - y1) / (y1 - y0 + 1)
+    return across**2 + down**2 <= 1
+
+
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     total = int(a.sum()) + int(b.sum())
     return 1.0 if total == 0 else 2 * int((a & b).sum()) / total
@@ -115,7 +125,7 @@ def means(records: list[dict], key: str) -> dict[str, dict[str, float]]:
     groups: dict[str, list[dict]] = defaultdict(list)
     for record in records:
         groups[record[key]].append(record)
-    scores = ("dice", "semantic_dice", "class_right", "class_top3")
+    scores = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
     return {
         name: {"n": len(group), **{s: round(float(np.mean([r[s] for r in group])), 4) for s in scores}}
         for name, group in sorted(groups.items())

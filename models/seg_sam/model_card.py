@@ -3,7 +3,7 @@
 from pathlib import Path
 
 BEGIN, END = "<!-- metrics: written by models/evaluate.py -->", "<!-- end of metrics -->"
-SCORES = ("dice", "semantic_dice", "class_right", "class_top3")
+SCORES = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
 # The large tissues of `brain_aseg`; what remains are its deep structures and ventricles.
 BRAIN_TISSUES = {"cerebral_white_matter", "cerebral_cortex", "cerebellum_white_matter", "cerebellum_cortex"}
 
@@ -77,6 +77,7 @@ def _table(title: str, rows: dict[str, dict]) -> str:
         "objects",
         "box Dice",
         "semantic Dice, box",
+        "Dice of the box's ellipse",
         "class right, box",
         "class in top 3",
         "point Dice",
