@@ -102,7 +102,8 @@ def _target_line(rows: list[dict]) -> str:
 
     line = (
         f"Mean over us_nerve_vessel, nuclei, sarcoma and the deep structures of brain_aseg: "
-        f"box Dice {mean('box', 'dice'):.3f} (lowest {min(row['box']['dice'] for row in rows):.3f}), "
+        f"box Dice {mean('box', 'dice'):.3f} (lowest {min(row['box']['dice'] for row in rows):.3f}; "
+        f"the ellipses alone: {mean('box', 'ellipse_dice'):.3f}), "
         f"class right {mean('box', 'class_right'):.3f}"
     )
     if all("point" in row for row in rows):
