@@ -118,7 +118,7 @@ def test_adapter_lies_beside_the_mlp():
 
 @pytest.mark.parametrize(
     ("config", "shapes"),
-    [(MICRO, [(32, 4), (16, 8), (8, 16), (8, 32)]), (MICRO_SAM, [(32, 4)])],
+    [(MICRO, [(32, 4), (16, 8), (8, 16), (8, 32), (8, 16)]), (MICRO_SAM, [(32, 4)])],
     ids=["stem", "patches"],
 )
 @torch.no_grad()

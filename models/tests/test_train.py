@@ -1,6 +1,7 @@
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +93,10 @@ def test_every_parameter_is_trained(run_main, arguments, tmp_path):
     learner = learner_of(Config.from_dict(checkpoint(tmp_path / "run" / "last.ckpt")["config"]))
     names = [n for group in (2, 1) for n, p in learner.named_parameters() if (p.ndim > 1) == (group == 2)]
     still = {names[i] for i in range(len(names)) if i not in moments or not moments[i]["exp_avg"].any()}
-    assert still <= {
+    # Of three multimask outputs only the best learns from a prompt, so in four steps not each has had its turn.
+    multimask = {n for n in names if re.search(r"hypernetworks_mlps\.[123]\.", n)}
+    assert not multimask <= still
+    assert still - multimask <= {
         "model.text_to_vision.class_table.weight",  # only without text
         "model.text_to_vision.sentence_score.bias",  # adds to all scores of a softmax
     }
