@@ -74,9 +74,9 @@ def main() -> None:
     )
 
     model = SegSam(config)
-    if args.start:
-        load_start(model, args.start)
     learner = Learner(model, len(class_ids), sentences, valid, args).to(device)
+    if args.start:
+        load_start(learner, args.start)
     freeze(learner, args.freeze)
     if device.type == "cpu":
         learner = learner.to(memory_format=torch.channels_last)
@@ -128,7 +128,7 @@ def main() -> None:
     )
     if rank == 0:
         average.copy_to(learner)
-        save_model(args.out / "model.ckpt", learner.model, class_ids, args, state)
+        save_model(args.out / "model.ckpt", learner, class_ids, args, state)
         print(f"wrote {args.out / 'model.ckpt'} after {state['step']} steps")
     if world > 1:
         dist.destroy_process_group()
@@ -147,6 +147,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-text-to-vision", action="store_true")
     parser.add_argument("--alignment", type=float, default=0.3, help="weight of cross-mask spatial alignment")
     parser.add_argument("--start", type=Path, help="checkpoint of ours, or of SAM's layout, to start from")
+    parser.add_argument("--encoder-only", action="store_true", help="train the encoder on the pixels' classes alone")
     parser.add_argument("--freeze", choices=["nothing", "encoder", "encoder-but-adapters"], default="nothing")
     parser.add_argument("--minutes", type=float, help="length of the run in time; the schedule follows it")
     parser.add_argument("--steps", type=int, help="length of the run in steps")
@@ -169,6 +170,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if (args.minutes is None) == (args.steps is None):
         parser.error("give the length of the run: either --minutes or --steps")
+    if args.encoder_only and args.dense <= 0:
+        parser.error("--encoder-only trains on the pixels' classes: give --dense a weight above 0")
     return args
 
 
@@ -181,7 +184,7 @@ class Learner(nn.Module):
         self.dense_head = DenseHead(model.config, classes)
         self.register_buffer("sentences", sentences, persistent=False)
         self.register_buffer("valid", valid, persistent=False)
-        self.alignment, self.dense = args.alignment, args.dense
+        self.alignment, self.dense, self.encoder_only = args.alignment, args.dense, args.encoder_only
         config = model.config
         self.register_buffer("mean", torch.tensor(config.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.pixel_std).reshape(1, 3, 1, 1), persistent=False)
@@ -194,6 +197,8 @@ class Learner(nn.Module):
         features = model.image_encoder(image)
         small = F.avg_pool2d(batch.masks.unsqueeze(1).float(), batch.masks.shape[-1] // model.config.mask_size)[:, 0]
         parts = {"dense": self._dense(features, batch)} if self.dense > 0 else {}
+        if self.encoder_only:
+            return parts["dense"], {"dense": parts["dense"].detach()}
         class_tokens = summary = None
         if model.semantic != "none":
             vectors = model.text_to_vision.embed_classes(self.sentences, self.valid)
@@ -398,14 +403,18 @@ def freeze(learner: Learner, what: str) -> None:
         parameter.requires_grad_(what == "encoder-but-adapters" and ".Adapter." in name)
 
 
-def load_start(model: SegSam, path: Path) -> None:
+def load_start(learner: Learner, path: Path) -> None:
     """Loads what a checkpoint has of the model; says what starts fresh."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     # SAM's checkpoints may hold the normalisation, which is the config's here.
     weights = {k: v for k, v in saved.get("model", saved).items() if k not in ("pixel_mean", "pixel_std")}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing, unexpected = learner.model.load_state_dict(weights, strict=False)
     if unexpected:
         raise ValueError(f"{path} has keys this size does not: {', '.join(unexpected[:8])}")
+    head = saved.get("dense_head", {})
+    own = learner.dense_head.state_dict()
+    if head.keys() == own.keys() and all(head[k].shape == own[k].shape for k in own):
+        learner.dense_head.load_state_dict(head)
     print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")
 
 
@@ -431,11 +440,12 @@ def save_state(args, learner, optimiser, average, state) -> None:
     part.replace(args.out / "last.ckpt")
 
 
-def save_model(path: Path, model: SegSam, class_ids: list[str], args, state) -> None:
+def save_model(path: Path, learner: Learner, class_ids: list[str], args, state) -> None:
     torch.save(
         {
-            "model": model.state_dict(),
-            "config": model.config.to_dict(),
+            "model": learner.model.state_dict(),
+            "dense_head": learner.dense_head.state_dict(),
+            "config": learner.model.config.to_dict(),
             "classes": class_ids,
             "training": {
                 "data": [f.name for f in args.data],

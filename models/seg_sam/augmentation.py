@@ -37,8 +37,8 @@ def random_view(
     side = config.image_size
     image = torch.from_numpy(sample.image).permute(2, 0, 1).unsqueeze(0).float()
     instances = torch.from_numpy(sample.instances).unsqueeze(0).unsqueeze(0).float()
-    grid = _sampling_grid(sample, side, strength, rng)
-    image = _shrink_before_sampling(image, side)
+    grid, zoom = _sampling_grid(sample, side, strength, rng)
+    image = _shrink_before_sampling(image, side * zoom)
     view = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     inside = (grid.abs() <= 1).all(dim=-1)
     objects = F.grid_sample(instances, grid, mode="nearest", padding_mode="zeros", align_corners=False)[0, 0].long()
@@ -47,14 +47,17 @@ def random_view(
     return torch.where(inside, view, mean), objects
 
 
-def _shrink_before_sampling(image: Tensor, side: int) -> Tensor:
-    """Halves an image that is far larger than the frame, so that sampling does not alias."""
-    while min(image.shape[-2:]) >= 2 * side:
+def _shrink_before_sampling(image: Tensor, side: float) -> Tensor:
+    """Halves an image until its longest side is less than twice `side`, so that sampling does not alias."""
+    while max(image.shape[-2:]) >= 2 * side:
         image = F.avg_pool2d(image, 2)
     return image
 
 
-def _sampling_grid(sample: LabelledImage, side: int, strength: Strength, rng: np.random.Generator) -> Tensor:
+def _sampling_grid(
+    sample: LabelledImage, side: int, strength: Strength, rng: np.random.Generator
+) -> tuple[Tensor, float]:
+    """The grid (1, side, side, 2), and how many times larger than the whole image in the frame it shows things."""
     height, width = sample.image.shape[:2]
     angle = np.deg2rad(rng.uniform(-strength.rotation, strength.rotation))
     low, high = strength.scale
@@ -84,7 +87,7 @@ def _sampling_grid(sample: LabelledImage, side: int, strength: Strength, rng: np
         coarse = torch.from_numpy(rng.normal(size=(1, 2, 7, 7))).float() * strength.elastic
         field = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1) * torch.tensor([fx, fy]).float()
-    return grid
+    return grid, zoom
 
 
 def tells_sides(sample: LabelledImage) -> bool:

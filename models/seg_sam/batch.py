@@ -31,7 +31,9 @@ class Batch:
 
 
 class PromptedBatches(IterableDataset):
-    """Draws sets by weight, images of a set uniformly, objects by the rarity of their class. Endless."""
+    """Endless. Draws sets by weight, images by the share of the set's classes they have labels for, objects by the
+    rarity of their class.
+    """
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class PromptedBatches(IterableDataset):
         weight = np.array([set_weights.get(s, 0.05) for s in self.sets])
         self.set_probability = weight / weight.sum()
         self.members = [[i for i in images if i.dataset == s] for s in self.sets]
+        self.member_probability = [labelled_share(members) for members in self.members]
         counts = np.zeros(len(class_ids))
         for image in images:
             for c in set(image.classes):
@@ -69,8 +72,8 @@ class PromptedBatches(IterableDataset):
 
     def _example(self, rng: np.random.Generator) -> dict:
         for _ in range(TRIES):
-            members = self.members[rng.choice(len(self.sets), p=self.set_probability)]
-            sample = members[rng.integers(len(members))]
+            chosen = rng.choice(len(self.sets), p=self.set_probability)
+            sample = self.members[chosen][rng.choice(len(self.members[chosen]), p=self.member_probability[chosen])]
             view, objects = random_view(sample, self.config, self.strength, rng)
             numbers, areas = torch.unique(objects[objects > 0], return_counts=True)
             numbers = numbers[areas >= MIN_VIEW_PIXELS].numpy()
@@ -132,6 +135,13 @@ class PromptedBatches(IterableDataset):
             "known": known,
             "semantic": semantic,
         }
+
+
+def labelled_share(images: list[LabelledImage]) -> np.ndarray:
+    """How likely each image of a set is drawn: where few classes are labelled, few should be learned from it."""
+    most = max(len(i.known) for i in images)
+    share = np.array([len(i.known) / most if most > 0 else 1.0 for i in images])
+    return share / share.sum()
 
 
 def collate(examples: list[dict]) -> Batch:

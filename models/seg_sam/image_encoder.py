@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Config
-from .layers import LayerNorm2d, MlpBlock, one_hot_rows_and_columns
+from .layers import LayerNorm2d, MlpBlock, ResidualConvs, one_hot_rows_and_columns
 from .pixel_decoder import PixelDecoder
 
 
@@ -93,19 +93,6 @@ class ConvStem(nn.Module):
         stride4 = self.stride4(stride2)
         stride8 = self.stride8(stride4)
         return [self.proj(stride8), stride8, stride4, stride2]
-
-
-class ResidualConvs(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(8, channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(8, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.gelu(self.norm1(x)))
-        return x + self.conv2(F.gelu(self.norm2(y)))
 
 
 class Block(nn.Module):

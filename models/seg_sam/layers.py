@@ -51,6 +51,21 @@ class Mlp(nn.Module):
         return x
 
 
+class ResidualConvs(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, each after a group norm and GELU. (B, C, H, W), C a multiple of 8."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.gelu(self.norm1(x)))
+        return x + self.conv2(F.gelu(self.norm2(y)))
+
+
 def one_hot_rows_and_columns(height: int, width: int, like: Tensor) -> Tensor:
     """(height * width, height + width): for each position of a grid, its row and its column as one-hot vectors."""
     index = torch.arange(height * width, device=like.device)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Config
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, ResidualConvs
 
 
 class PixelDecoder(nn.Module):
@@ -18,8 +18,10 @@ class PixelDecoder(nn.Module):
         super().__init__()
         width = config.prompt_dim
         self.up1 = nn.ConvTranspose2d(width, width // 2, 2, stride=2)
+        self.convs8 = ResidualConvs(width // 2)
         self.norm = LayerNorm2d(width // 2)
         self.up2 = nn.ConvTranspose2d(width // 2, width // 4, 2, stride=2)
+        self.convs4 = ResidualConvs(width // 4)
         self.fine = config.conv_stem
         self.skip8 = nn.Conv2d(config.stem_channels[2], width // 2, 1) if self.fine else nn.Identity()
         self.skip4 = nn.Conv2d(config.stem_channels[1], width // 4, 1) if self.fine else nn.Identity()
@@ -28,7 +30,7 @@ class PixelDecoder(nn.Module):
         x = self.up1(features[0])
         if self.fine:
             x = x + self.skip8(features[1])
-        x = self.up2(F.gelu(self.norm(x)))
+        x = self.up2(F.gelu(self.norm(self.convs8(x))))
         if self.fine:
             x = x + self.skip4(features[2])
-        return F.gelu(x)
+        return F.gelu(self.convs4(x))

@@ -14,10 +14,11 @@ from .config import Config
 CHANNELS = 6
 POINT_SIGMA = 6.0  # pixels of the S x S frame
 BOX_SOFTNESS = 1.5
+BOX_FOCUS = 0.35  # of half the box's side
 
 
 class PromptRaster(nn.Module):
-    """Points, boxes and an earlier mask to maps at strides 16, 8 and 4."""
+    """Points, boxes and an earlier mask to maps at strides 16, 8 and 4, and to where the prompt points."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -25,18 +26,28 @@ class PromptRaster(nn.Module):
         self.image_size = config.image_size
         self.side = 4 * config.grid
         self.softness = BOX_SOFTNESS
+        self.middle = 2 * BOX_FOCUS**2
         self.spread = 2 * POINT_SIGMA**2
         self.stride4 = nn.Sequential(
-            nn.Conv2d(CHANNELS, width // 8, 3, padding=1), nn.GELU(), nn.Conv2d(width // 8, width // 8, 3, padding=1)
+            nn.Conv2d(CHANNELS, width // 8, 3, padding=1), nn.GELU(), nn.Conv2d(width // 8, width // 4, 3, padding=1)
         )
-        self.stride8 = nn.Sequential(nn.GELU(), nn.Conv2d(width // 8, width // 4, 3, stride=2, padding=1))
+        self.stride8 = nn.Sequential(nn.GELU(), nn.Conv2d(width // 4, width // 4, 3, stride=2, padding=1))
         self.stride16 = nn.Sequential(nn.GELU(), nn.Conv2d(width // 4, width, 3, stride=2, padding=1))
 
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """As `PromptEncoder.forward`; returns (P, C, S/16, S/16), (P, C/4, S/8, S/8) and (P, C/8, S/4, S/4)."""
-        stride4 = self.stride4(self.draw(points, labels, mask).to(self.stride4[0].weight.dtype))
+        """As `PromptEncoder.forward`.
+
+        Returns maps (P, C, S/16, S/16), (P, C/4, S/8, S/8) and (P, C/4, S/4, S/4), and `focus`.
+        """
+        drawn = self.draw(points, labels, mask)
+        stride4 = self.stride4(drawn.to(self.stride4[0].weight.dtype))
         stride8 = self.stride8(stride4)
-        return [self.stride16(stride8), stride8, stride4]
+        return [self.stride16(stride8), stride8, stride4, self.focus(drawn)]
+
+    def focus(self, drawn: Tensor) -> Tensor:
+        """(P, 1, S/4, S/4): weight of the pixels the prompt shows as the object's, around points or amid the box."""
+        middle = drawn[:, :1] * torch.exp(-(drawn[:, 1:2] ** 2 + drawn[:, 2:3] ** 2) / self.middle)
+        return torch.maximum(middle, drawn[:, 3:4])
 
     def draw(self, points: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         """(P, 6, S/4, S/4) float32: inside the box, x and y relative to it, foreground, background, earlier mask."""

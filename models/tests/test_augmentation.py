@@ -49,6 +49,13 @@ def test_a_still_view_is_the_image(monkeypatch):
     assert (view[0] - 60 * objects).abs().max() < 1e-2
 
 
+def test_a_view_of_a_part_is_as_sharp_as_the_image():
+    stripes = np.tile(np.array([0, 255], dtype=np.uint8), (512, 256))
+    sharp = augmentation._shrink_before_sampling(torch.from_numpy(stripes)[None, None].float(), 64 * 6)
+    coarse = augmentation._shrink_before_sampling(torch.from_numpy(stripes)[None, None].float(), 64)
+    assert sharp.shape == (1, 1, 512, 512) and coarse.shape == (1, 1, 64, 64)
+
+
 def test_outside_the_image_lies_the_mean_colour_and_no_object(monkeypatch):
     monkeypatch.setattr(augmentation, "_change_intensity", lambda view, strength, rng: view)
     labels = np.ones((20, 64), dtype=np.int32)

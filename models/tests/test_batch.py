@@ -54,6 +54,15 @@ def test_present_are_the_classes_outside_the_prompted_object(images):
             assert drawn.present[i].tolist() == expected
 
 
+def test_images_with_labels_for_fewer_classes_are_drawn_less_often():
+    labels = np.zeros((64, 64), dtype=np.int32)
+    labels[8:40, 8:40] = 1
+    whole = sample_of(labels, labels, ["square"], known=CLASSES)
+    part = sample_of(labels, labels, ["square"], known=["square"])
+    of_whole = torch.cat([drawn.known.all(dim=1) for drawn in batches_of([whole, part], 100)])
+    assert 0.65 < of_whole.float().mean() < 0.85, "three quarters, as three classes to one"
+
+
 def test_another_object_of_the_prompted_class_counts_as_present():
     labels = np.zeros((64, 64), dtype=np.int32)
     labels[8:30, 8:24], labels[34:56, 36:56] = 1, 2

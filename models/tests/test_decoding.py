@@ -151,6 +151,30 @@ def test_points_are_drawn_by_their_label_and_padding_is_not():
     assert not inside.any() and not u.any() and not v.any()
 
 
+def test_the_focus_is_amid_the_box_and_around_foreground_points():
+    raster = PromptRaster(MICRO)
+    box = raster.focus(raster.draw(torch.tensor([[[16.0, 24.0], [47.0, 39.0]]]), torch.tensor([[2, 3]]), None))[0, 0]
+    assert box[7:9, 7:9].min() > 0.7 and box[7, 4] < 0.1 and box[0].max() < 0.01
+    points = torch.tensor([[[9.5, 21.5], [41.5, 5.5], [30.0, 50.0]]])
+    spot = raster.focus(raster.draw(points, torch.tensor([[1, 0, -1]]), None))[0, 0]
+    assert spot.argmax() == 5 * 16 + 2 and spot[1, 10] < 0.01 and spot[12, 7] < 0.01
+
+
+@torch.no_grad()
+def test_pixels_like_those_in_focus_are_told_from_others():
+    upscaling = lively(SegSam(MICRO)).mask_decoder.output_upscaling
+    left, right = torch.zeros(2, 1, 16, 16)
+    left[..., :8], right[..., 8:] = 1, 1
+    features = torch.randn(1, 8, 1, 1) * left + torch.randn(1, 8, 1, 1) * right
+    a, b = upscaling.pixels_alike(features, torch.stack([left, right]))
+    assert (a - b).abs().max() > 0.01, "the kernel is the focus's"
+    for joined in (a, b):
+        assert torch.allclose(joined[:, :, :8], joined[:, :1, :1].expand(-1, 16, 8), atol=1e-5)
+        assert torch.allclose(joined[:, :, 8:], joined[:, -1:, -1:].expand(-1, 16, 8), atol=1e-5)
+    other = upscaling.pixels_alike(features, left.unsqueeze(0))[0]
+    assert torch.allclose(a, other, atol=1e-5), "the focus of another prompt has no part in it"
+
+
 def test_a_model_without_text_refuses_another_number_of_classes_than_it_knows():
     from dataclasses import replace
 

@@ -45,7 +45,7 @@ def checkpoint(path: Path) -> dict:
 
 def learner_of(config: Config) -> train.Learner:
     torch.manual_seed(0)
-    options = argparse.Namespace(alignment=0.3, dense=1.0)
+    options = argparse.Namespace(alignment=0.3, dense=1.0, encoder_only=False)
     return train.Learner(SegSam(config), 3, torch.randn(3, 1, 256), torch.ones(3, 1, dtype=torch.bool), options)
 
 
@@ -165,6 +165,24 @@ def test_a_frozen_encoder_stays_but_for_its_adapters(run_main, arguments, tmp_pa
     after = checkpoint(tmp_path / "run" / "model.ckpt")["model"]
     changed = {k for k, v in after.items() if k.startswith("image_encoder.") and not torch.equal(v, before[k])}
     assert changed and all(".Adapter." in k for k in changed)
+
+
+def test_the_encoder_alone_is_a_first_stage(run_main, arguments, tmp_path):
+    run_main(train, *arguments("none", steps=1, lr=0))
+    run_main(train, *arguments("first", steps=2, ema=0, **{"encoder-only": True}))
+    before, after = (checkpoint(tmp_path / out / "model.ckpt") for out in ("none", "first"))
+    changed = {k.split(".")[0] for k, v in before["model"].items() if not torch.equal(v, after["model"][k])}
+    assert changed == {"image_encoder"}
+    run_main(train, *arguments("second", steps=1, lr=0, start=tmp_path / "first" / "model.ckpt"))
+    second = checkpoint(tmp_path / "second" / "model.ckpt")
+    for part in ("model", "dense_head"):
+        assert all(torch.equal(v, second[part][k]) for k, v in after[part].items()), part
+
+
+def test_the_encoder_alone_needs_the_classes_of_the_pixels(run_main, arguments, capsys):
+    with pytest.raises(SystemExit):
+        run_main(train, *arguments(steps=1, dense=0, **{"encoder-only": True}))
+    assert "give --dense a weight above 0" in capsys.readouterr().err
 
 
 def test_a_checkpoint_in_the_layout_of_sam_is_a_start(run_main, arguments, tmp_path, capsys):
