@@ -1,6 +1,7 @@
 import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import type { ClassSet, Model } from '../binding.js'
+import { abortable } from './abort.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { SentenceEncoder } from './sentences.js'
 
@@ -50,7 +51,7 @@ const cardShape = {
 /** Frozen: a card is known by its identity, and its sentences are embedded once. */
 const cardSchema = z.object({ ...cardShape, sentences: texts }).readonly()
 
-const newCardSchema = z.union([
+export const newCardSchema = z.union([
   z.object({ ...cardShape, sentences: texts, description: z.undefined().optional() }),
   z.object({ ...cardShape, sentences: z.undefined().optional(), description: text }),
 ])
@@ -73,9 +74,9 @@ export interface PreparedClasses {
 
 const RECENT_SETS = 16
 
-/** The class cards of a loaded bundle, and the recently used selections of them. */
+/** The class cards of a loaded model, and the recently used selections of them. */
 export class ClassBook {
-  readonly cards: readonly ClassCard[]
+  #cards: readonly ClassCard[]
   readonly #model: Model
   readonly #encoder: SentenceEncoder
   /** Row-major (sentences of the card, width). Filled when a card is first asked for: a call may need only a few. */
@@ -86,17 +87,52 @@ export class ClassBook {
   constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[]) {
     this.#model = model
     this.#encoder = encoder
-    this.cards = cards
+    this.#cards = Object.freeze([...cards])
+  }
+
+  /** Those of the bundle, and what was defined and removed since. Another list after every change. */
+  get cards(): readonly ClassCard[] {
+    return this.#cards
   }
 
   /**
-   * The classes that one call asks for: all of the bundle, or the given ids and cards and no others.
+   * Embeds a card and adds it at the end, or puts it in the place of the one with its id.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`
+   */
+  async define(entry: NewClassCard, replace: boolean, signal: AbortSignal | undefined): Promise<ClassCard> {
+    const card = checkedCard(entry, 'the class')
+    this.#checkFree(card.id, replace)
+    await abortable(() => this.#embed([card]), { signal })
+    this.#checkFree(card.id, replace)
+    const at = this.#cards.findIndex(({ id }) => id === card.id)
+    this.#change(at < 0 ? [...this.#cards, card] : this.#cards.with(at, card))
+    return card
+  }
+
+  /** @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT` for the last class */
+  remove(id: string): void {
+    const card = this.#find(id)
+    if (this.#cards.length === 1) {
+      throw unexpected(
+        'INVALID_ARGUMENT',
+        'the class to remove',
+        id,
+        'none, for it is the last',
+        'Define another first.',
+      )
+    }
+    this.#change(this.#cards.filter((known) => known !== card))
+  }
+
+  /**
+   * The classes that one call asks for: all of the model, or the given ids and cards and no others.
    *
    * @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT`
    */
   async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
     if (request === undefined) {
-      this.#all ??= this.#prepare(this.cards).catch((error) => {
+      this.#all ??= this.#prepare(this.#cards).catch((error) => {
         this.#all = undefined
         throw error
       })
@@ -115,6 +151,31 @@ export class ClassBook {
     return prepared
   }
 
+  /**
+   * A request as data that stays as it is: ids, and checked cards where they are the caller's own.
+   *
+   * @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT`
+   */
+  pinned(request: readonly (string | NewClassCard)[]): readonly (string | ClassCard)[] {
+    return Object.freeze(this.#resolve(request).map((card) => (this.#own(card) ? card.id : card)))
+  }
+
+  #checkFree(id: string, replace: boolean): void {
+    if (replace || !this.#cards.some((card) => card.id === id)) return
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      'the id of the class',
+      id,
+      'an id that model.classes does not have',
+      'Pass { replace: true } to put this card in the place of that one.',
+    )
+  }
+
+  #change(cards: readonly ClassCard[]): void {
+    this.#cards = Object.freeze(cards)
+    this.#all = undefined
+  }
+
   #resolve(request: readonly (string | NewClassCard)[]): ClassCard[] {
     if (!Array.isArray(request) || request.length === 0) {
       throw unexpected(
@@ -122,7 +183,7 @@ export class ClassBook {
         'classes',
         request,
         'a list of at least one class id or card',
-        'Leave the option out to use all classes of the bundle.',
+        'Leave the option out to use all of model.classes.',
       )
     }
     const cards = request.map((entry, index) =>
@@ -134,18 +195,18 @@ export class ClassBook {
   }
 
   #own(card: NewClassCard): ClassCard | undefined {
-    return this.cards.find((known) => known === card)
+    return this.#cards.find((known) => known === card)
   }
 
   #find(id: string): ClassCard {
-    const card = this.cards.find((candidate) => candidate.id === id)
+    const card = this.#cards.find((candidate) => candidate.id === id)
     if (card) return card
     throw unexpected(
       'UNKNOWN_CLASS',
       'class',
       id,
-      `the ${this.cards.length} ids of model.classes, such as ${this.#nearest(id).join(', ')}`,
-      'For a class of your own pass a card: { id, name, description }.',
+      `the ${this.#cards.length} ids of model.classes, such as ${this.#nearest(id).join(', ')}`,
+      'For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.',
     )
   }
 
@@ -197,7 +258,7 @@ function checkedCard(card: unknown, name: string): ClassCard {
     )
   }
   const { description, ...rest } = parsed.data
-  return { ...rest, sentences: rest.sentences ?? sentencesOf(description!) }
+  return Object.freeze({ ...rest, sentences: rest.sentences ?? Object.freeze(sentencesOf(description!)) })
 }
 
 function sentencesOf(description: string): string[] {

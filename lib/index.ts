@@ -3,6 +3,7 @@ export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from
 export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
 export { SegSamError, type SegSamErrorCode } from './errors.js'
 export { type MedicalImage, type PixelData, type ReadImageOptions, readImage } from './image.js'
+export type { Marks } from './marks.js'
 export {
   type BoundingBox,
   type Component,
@@ -12,7 +13,7 @@ export {
   type Rle,
   type UncompressedRle,
 } from './mask.js'
-export { type EncodeOptions, type LoadOptions, type ModelInfo, SegSam } from './model.js'
+export { type DefineClassOptions, type EncodeOptions, type LoadOptions, type ModelInfo, SegSam } from './model.js'
 export { drawOverlay, type OverlayObject, type OverlayOptions } from './overlay.js'
 export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
 export {
@@ -23,3 +24,6 @@ export {
   Scene,
   type SegmentOptions,
 } from './scene.js'
+export type { Path, Scribble } from './scribble.js'
+export { Session, type SessionOptions, type StepOptions } from './session.js'
+export type { SessionLog, SessionStep } from './session-log.js'

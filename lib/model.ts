@@ -3,7 +3,7 @@ import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
-import { ClassBook, type ClassCard } from './classes.js'
+import { ClassBook, type ClassCard, type NewClassCard } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import { checkImage, checkWindow, type MedicalImage } from './image.js'
 import { checkOptions } from './options.js'
@@ -33,6 +33,13 @@ export interface EncodeOptions {
    */
   borrow?: boolean
   /** Drops the job if it has not started, then rejects with `signal.reason`. */
+  signal?: AbortSignal
+}
+
+export interface DefineClassOptions {
+  /** Takes the place of the class with the same id, which is an error otherwise. */
+  replace?: boolean
+  /** Leaves the classes as they were, then rejects with `signal.reason`. */
   signal?: AbortSignal
 }
 
@@ -117,9 +124,40 @@ export class SegSam {
     return new SegSam(native, manifest, new ClassBook(native, encoder, classes), bundle)
   }
 
-  /** The class cards of the bundle. */
+  /**
+   * The class cards that segments are named by: those of the bundle, in its order, and what was defined and removed
+   * since. Frozen; a change gives another list.
+   */
   get classes(): readonly ClassCard[] {
     return this.#classes.cards
+  }
+
+  /**
+   * Adds a class to `model.classes`: its card is embedded with the bundle's text encoder, and calls of `segment` that
+   * begin afterwards can name it, on scenes that were there before as well. A `description` is split into sentences.
+   * Nothing is written to the bundle.
+   *
+   * How well the model recognises a class it was not trained on is unproven: it compares what it sees with the text alone.
+   *
+   * @returns the card as it stands in `model.classes`
+   * @throws SegSamError `INVALID_ARGUMENT` (no card, or its id is taken), `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async defineClass(card: NewClassCard, options: DefineClassOptions = {}): Promise<ClassCard> {
+    this.#checkNotDisposed()
+    checkOptions(options, ['replace', 'signal'])
+    const { replace = false, signal } = options
+    if (typeof replace !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'replace', replace, 'true or false')
+    return this.#classes.define(card, replace, signal)
+  }
+
+  /**
+   * Takes a class out of `model.classes`, so that calls of `segment` that begin afterwards do not name it. Its card, kept
+   * by the caller, can be defined again.
+   *
+   * @throws SegSamError `UNKNOWN_CLASS`, `INVALID_ARGUMENT` (the last class)
+   */
+  removeClass(id: string): void {
+    this.#classes.remove(id)
   }
 
   get disposed(): boolean {
@@ -134,7 +172,7 @@ export class SegSam {
   encode(image: MedicalImage, options?: EncodeOptions): Promise<Scene>
   encode(images: readonly MedicalImage[], options?: EncodeOptions): Promise<Scene[]>
   async encode(input: MedicalImage | readonly MedicalImage[], options: EncodeOptions = {}): Promise<Scene | Scene[]> {
-    if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
+    this.#checkNotDisposed()
     checkOptions(options, ['window', 'borrow', 'signal'])
     const { window, borrow = false, signal } = options
     checkWindow(window)
@@ -156,6 +194,10 @@ export class SegSam {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  #checkNotDisposed(): void {
+    if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
   }
 
   async #encode(

@@ -54,11 +54,13 @@ export interface PromptGroup {
   batch: PromptBatch
 }
 
-interface Frame {
+export interface Frame {
   width: number
   height: number
   maskSize: number
 }
+
+type Size = Pick<Frame, 'width' | 'height'>
 
 interface EncodedPrompt {
   coordinates: number[]
@@ -148,7 +150,8 @@ function encodePrompt(prompt: Prompt, name: string, frame: Frame): EncodedPrompt
   return { coordinates, labels, mask: mask === undefined ? null : checkedMask(mask, `${name}.mask`, frame) }
 }
 
-function checkedPoint(point: Point, name: string, { width, height }: Frame) {
+/** @throws SegSamError `INVALID_PROMPT` */
+export function checkedPoint(point: Point, name: string, { width, height }: Size): Required<Point> & { label: 0 | 1 } {
   if (typeof point !== 'object' || point === null) throw invalid(name, point, '{ x, y, label }')
   const { x, y, label = 1 } = point
   if (!isNumber(x) || x < -0.5 || x >= width - 0.5)
@@ -159,7 +162,8 @@ function checkedPoint(point: Point, name: string, { width, height }: Frame) {
   return { x, y, label }
 }
 
-function checkedBox(box: Box, name: string, { width, height }: Frame): Box {
+/** @throws SegSamError `INVALID_PROMPT` */
+export function checkedBox(box: Box, name: string, { width, height }: Size): Box {
   if (!Array.isArray(box) || box.length !== 4) throw invalid(name, box, 'four numbers [x0, y0, x1, y1]')
   const [x0, y0, x1, y1] = box as unknown as Box
   const ends = { x0: [x0, width], y0: [y0, height], x1: [x1, width], y1: [y1, height] } as const
@@ -198,7 +202,7 @@ function isNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value)
 }
 
-function outside(name: string, value: unknown, range: string, { width, height }: Pick<Frame, 'width' | 'height'>) {
+function outside(name: string, value: unknown, range: string, { width, height }: Size) {
   return invalid(
     name,
     value,

@@ -6,6 +6,7 @@ import { SegSamError, unexpected } from './errors.js'
 import { Mask } from './mask.js'
 import { checkOptions } from './options.js'
 import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+import { Session, type SessionOptions } from './session.js'
 
 export interface SegmentOptions {
   /**
@@ -18,7 +19,8 @@ export interface SegmentOptions {
   threshold?: number
   /**
    * The classes that may be named in this call: ids of `model.classes`, or cards of your own, which the bundle's text
-   * encoder embeds (once for the selections used last). `[...model.classes, card]` adds one. Default: all of the bundle.
+   * encoder embeds (once for the selections used last). `[...model.classes, card]` adds one. Default: all of
+   * `model.classes`.
    */
   classes?: readonly (string | NewClassCard)[]
   /** Drops what has not started, then rejects with `signal.reason`. */
@@ -134,6 +136,26 @@ export class Scene {
     }
   }
 
+  /**
+   * A session, to outline one object step by step with points, boxes, scribbles and a lasso, with undo and redo. Several
+   * may work on a scene side by side.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`
+   */
+  session(options: SessionOptions = {}): Session {
+    checkOptions(options, ['threshold', 'classes'])
+    const { threshold = 0, classes } = options
+    checkThreshold(threshold)
+    const { name, version, image_size, mask_size, resize_mode } = this.#manifest
+    const { width, height } = this
+    return new Session(this, {
+      frame: { width, height, imageSize: image_size, maskSize: mask_size, resizeMode: resize_mode },
+      model: { name, version },
+      threshold,
+      classes: classes === undefined ? null : this.#classes.pinned(classes),
+    })
+  }
+
   /** Frees the features once calls that run have ended. Harmless when called again. */
   dispose(): void {
     this.#disposed = true
@@ -176,9 +198,7 @@ export class Scene {
 
   #checked({ multimask = true, threshold = 0, out }: SegmentOptions, prompts: number) {
     if (typeof multimask !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'multimask', multimask, 'true or false')
-    if (typeof threshold !== 'number' || !Number.isFinite(threshold)) {
-      throw unexpected('INVALID_ARGUMENT', 'threshold', threshold, 'a finite number')
-    }
+    checkThreshold(threshold)
     const { width, height } = this
     const bytes = prompts * (multimask ? 3 : 1) * width * height
     if (bytes > MAX_BYTES) {
@@ -252,6 +272,11 @@ export class Scene {
       others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
     }
   }
+}
+
+function checkThreshold(threshold: number) {
+  if (typeof threshold === 'number' && Number.isFinite(threshold)) return
+  throw unexpected('INVALID_ARGUMENT', 'threshold', threshold, 'a finite number')
 }
 
 /**
