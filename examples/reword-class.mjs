@@ -1,0 +1,91 @@
+/**
+ * How much a class hangs on the words of its card: replaces the cards of four structures, one at a time, by a text that
+ * says the same in other words and by one about something else, and counts the prompts of examples/images that still get
+ * the name: node examples/reword-class.mjs
+ */
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { readImage, SegSam } from 'seg-sam'
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url))
+
+/* Written without a look at how the model takes them. */
+const reworded = [
+  {
+    id: 'thalamus',
+    name: 'Thalamic nuclei',
+    description:
+      'Two oval lumps of grey matter deep in the middle of the brain, one on each side of the narrow third ventricle. ' +
+      'They are a little brighter than the cortex on T1 images. The internal capsule runs along their outer side. ' +
+      'The rear end is thick and round.',
+  },
+  {
+    id: 'putamen',
+    name: 'Outer lentiform nucleus',
+    description:
+      'A grey body on each side of the brain, long from front to back and shaped like a lens. ' +
+      'It is the biggest of the basal ganglia and the one farthest from the midline. The pallidum lies on its inner side ' +
+      'and is brighter. The insula lies outside, beyond a thin layer of white matter.',
+  },
+  {
+    id: 'hippocampus',
+    name: 'Ammon’s horn formation',
+    description:
+      'A curved, narrow grey structure in the inner part of the temporal lobe. It bulges into the floor of the temporal ' +
+      'horn. The amygdala lies in front of it. On coronal images it looks like a rolled-up scroll.',
+  },
+  {
+    id: 'caudate_nucleus',
+    name: 'Caudate',
+    description:
+      'A grey nucleus shaped like a comma, with a thick head in front and a thin tail. ' +
+      'It forms the outer wall of the lateral ventricle, next to the dark fluid. The internal capsule parts it from the ' +
+      'putamen.',
+  },
+]
+const unrelated = {
+  name: 'Lighthouse',
+  description: 'A tall white tower on a rocky coast. Its lamp turns at night. Ships see it from far away.',
+}
+
+const model = await SegSam.load(here('../models/seg-sam-tiny'), { precision: 'fp32' })
+const scenes = []
+for (const [file, prompts] of Object.entries(JSON.parse(await readFile(here('images/prompts.json'), 'utf8')))) {
+  scenes.push({ scene: await model.encode(await readImage(here(`images/${file}`))), prompts })
+}
+
+/** How many of the prompts on a structure get its name, and how many others get it, too. */
+async function named(id) {
+  const count = { right: 0, wrong: 0, prompts: 0 }
+  for (const { scene, prompts } of scenes) {
+    const hits = await scene.segment(
+      prompts.map(({ box }) => ({ box })),
+      { multimask: false },
+    )
+    for (const [i, { label }] of hits.entries()) {
+      const isMeant = prompts[i].structure === id
+      if (isMeant) count.prompts++
+      if (label?.id === id) count[isMeant ? 'right' : 'wrong']++
+    }
+  }
+  return count
+}
+
+console.log(`${model.info.name} ${model.info.version}: prompts that get the name, of those on the structure (+ others)`)
+for (const card of reworded) {
+  const original = model.classes.find(({ id }) => id === card.id)
+  const counts = []
+  for (const [text, replacement] of [
+    ['own card', original],
+    ['name alone', { id: card.id, name: original.name, sentences: [] }],
+    ['reworded', card],
+    ['unrelated', { ...unrelated, id: card.id }],
+  ]) {
+    await model.defineClass(replacement, { replace: true })
+    const { right, wrong, prompts } = await named(card.id)
+    counts.push(`${text} ${right}/${prompts} (+${wrong})`)
+  }
+  await model.defineClass(original, { replace: true })
+  console.log(`${card.id}: ${counts.join(', ')}`)
+}
+model.dispose()
