@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { checkedScribble, type Path, SCRIBBLE_POINTS, type Scribble, scribblePoints } from '../lib/scribble.js'
 
 const size = { width: 320, height: 200 }
-const coordinate = (side: number) => fc.double({ min: -0.5, max: side - 0.6, noNaN: true })
+/** Spread evenly; `fc.double` favours numbers near zero. */
+const coordinate = (side: number) => fc.integer({ min: -5, max: 10 * side - 6 }).map((tenths) => tenths / 10)
 const paths = fc.array(fc.tuple(coordinate(320), coordinate(200)), { minLength: 1, maxLength: 20 })
 
 function lengthOf(path: Path): number {
