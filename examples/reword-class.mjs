@@ -54,36 +54,37 @@ for (const [file, prompts] of Object.entries(JSON.parse(await readFile(here('ima
   scenes.push({ scene: await model.encode(await readImage(here(`images/${file}`))), prompts })
 }
 
-/** How many of the prompts on a structure get its name, and how many others get it, too. */
-async function named(id) {
-  const count = { right: 0, wrong: 0, prompts: 0 }
+/** What each prompt is on, and the id of the class that it gets. */
+async function named() {
+  const names = []
   for (const { scene, prompts } of scenes) {
-    const hits = await scene.segment(
-      prompts.map(({ box }) => ({ box })),
-      { multimask: false },
-    )
-    for (const [i, { label }] of hits.entries()) {
-      const isMeant = prompts[i].structure === id
-      if (isMeant) count.prompts++
-      if (label?.id === id) count[isMeant ? 'right' : 'wrong']++
-    }
+    const boxes = prompts.map(({ box }) => ({ box }))
+    const hits = await scene.segment(boxes, { multimask: false })
+    for (const [i, { label }] of hits.entries()) names.push({ structure: prompts[i].structure, id: label?.id })
   }
-  return count
+  return names
+}
+
+function counted(names, id) {
+  const onIt = names.filter(({ structure }) => structure === id)
+  const others = names.filter(({ structure }) => structure !== id)
+  const getIt = (list) => list.filter((name) => name.id === id).length
+  return `${getIt(onIt)}/${onIt.length} (+${getIt(others)})`
 }
 
 console.log(`${model.info.name} ${model.info.version}: prompts that get the name, of those on the structure (+ others)`)
+const before = await named()
 for (const card of reworded) {
   const original = model.classes.find(({ id }) => id === card.id)
-  const counts = []
+  const counts = [`own card ${counted(before, card.id)}`]
   for (const [text, replacement] of [
-    ['own card', original],
+    ['new name', { ...original, name: card.name }],
     ['name alone', { id: card.id, name: original.name, sentences: [] }],
     ['reworded', card],
     ['unrelated', { ...unrelated, id: card.id }],
   ]) {
     await model.defineClass(replacement, { replace: true })
-    const { right, wrong, prompts } = await named(card.id)
-    counts.push(`${text} ${right}/${prompts} (+${wrong})`)
+    counts.push(`${text} ${counted(await named(), card.id)}`)
   }
   await model.defineClass(original, { replace: true })
   console.log(`${card.id}: ${counts.join(', ')}`)

@@ -125,7 +125,7 @@ export class Session {
   get log(): SessionLog {
     const { frame, model, threshold, classes } = this.#settings
     const { width, height } = frame
-    return { schema: 1, model, image: { width, height }, threshold, classes, steps: [...this.#steps] }
+    return { schema: 1, model: { ...model }, image: { width, height }, threshold, classes, steps: [...this.#steps] }
   }
 
   /** {@link log}, so that `JSON.stringify(session)` writes it. */

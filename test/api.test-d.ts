@@ -1,6 +1,16 @@
 import { expectTypeOf, test } from 'vitest'
-import type { Hit, MedicalImage, Prompt, Rle, Scene, SegSam, SegSamError, UncompressedRle } from '../lib/index.js'
-import { Mask } from '../lib/index.js'
+import type {
+  ClassCard,
+  Hit,
+  MedicalImage,
+  Prompt,
+  Rle,
+  Scene,
+  SegSam,
+  SegSamError,
+  UncompressedRle,
+} from '../lib/index.js'
+import { Mask, Session } from '../lib/index.js'
 
 declare const model: SegSam
 declare const scene: Scene
@@ -69,6 +79,28 @@ test('a hit without a name must be expected', () => {
   // @ts-expect-error label may be null
   hit.label.name
   expectTypeOf(hit.labelReason).toEqualTypeOf<'nothing' | 'untrained' | null>()
+})
+
+test('a session gives no hit only where nothing may be marked', () => {
+  const session = scene.session({ classes: ['liver'] })
+  expectTypeOf(session).toEqualTypeOf<Session>()
+  expectTypeOf(session.addPoint({ x: 1, y: 2 })).resolves.toEqualTypeOf<Hit>()
+  expectTypeOf(session.removePoint(0)).resolves.toEqualTypeOf<Hit | null>()
+  expectTypeOf(session.undo()).resolves.toEqualTypeOf<Hit | null>()
+  expectTypeOf(session.hit).toEqualTypeOf<Hit | null>()
+  expectTypeOf(Session.replay(scene, session.log)).resolves.toEqualTypeOf<Session>()
+  session.setLasso(new Mask(1, 1, new Uint8Array(1)).toPolygons()[0]!.outer)
+  // @ts-expect-error a path is a list of pairs
+  session.addScribble({ path: [{ x: 1, y: 2 }] })
+  // @ts-expect-error multimask follows from the marks
+  scene.session({ multimask: true })
+})
+
+test('a class is defined by a card', () => {
+  expectTypeOf(model.defineClass({ id: 'a', name: 'A', description: 'Round.' })).resolves.toEqualTypeOf<ClassCard>()
+  model.defineClass({ id: 'a', name: 'A', sentences: ['Round.'] }, { replace: true })
+  // @ts-expect-error it needs a text
+  model.defineClass({ id: 'a', name: 'A' })
 })
 
 test('error codes are a closed union', () => {

@@ -30,6 +30,19 @@ describe.skipIf(!existsSync(join(root, 'models/seg-sam-tiny/manifest.json')))('e
       .map((line) => line.replace(/ +[\d.]+$/, ''))
     expect(names.sort()).toEqual(['Cyst', 'Lateral ventricle', 'Third ventricle'])
   })
+
+  test('annotate goes on, back, and does it again from the log', async () => {
+    const lines = (await example('annotate.mjs')).stdout.trim().split('\n')
+    const areas = lines.map((line) => line.match(/(\d+) pixels/)?.[1])
+    expect(areas).toHaveLength(6)
+    expect(areas[3]).toBe(areas[1])
+    expect(lines.at(-1)).toMatch(/IoU 1$/)
+  })
+
+  test('reword-class counts the prompts for every text', async () => {
+    const { stdout } = await example('reword-class.mjs')
+    expect(stdout.match(/\d+\/\d+ \(\+\d+\)/g)).toHaveLength(4 * 5)
+  })
 })
 
 async function example(script: string) {

@@ -36,7 +36,7 @@ const scribble = {
   ] as Path,
 }
 
-/** What the models says to a prompt given by hand. */
+/** What the model says to a prompt given by hand. */
 async function segmented(prompt: Prompt, multimask: boolean): Promise<Hit> {
   const [hit] = await scene.segment([prompt], { multimask })
   return hit!
@@ -482,7 +482,9 @@ describe('a log', () => {
       ;(log.steps[0] as { point: { x: number } }).point.x = 0
     }).toThrow(TypeError)
     ;(log.steps as unknown[]).pop()
+    log.model.name = 'other'
     expect(session.log.steps).toHaveLength(2)
+    expect(session.log.model.name).toBe('micro')
   })
 
   const good = {
