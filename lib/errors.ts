@@ -33,6 +33,8 @@ export type SegSamErrorCode =
   | 'READ_FAILED'
   /** An image file of a format that is not read. */
   | 'UNSUPPORTED_FORMAT'
+  /** A data set, or a file of one, that an evaluation cannot use. */
+  | 'DATASET_INVALID'
 
 /** Every error that this package raises, from TypeScript and from native code. */
 export class SegSamError extends Error {

@@ -94,8 +94,8 @@ function chooseScale(longest: number, size: number | undefined): number {
   return (size ?? Math.min(Math.max(longest, 1024), 2048)) / longest
 }
 
-/** 8-bit RGB, gray repeated, alpha dropped. */
-function displayPixels(image: MedicalImage, window = defaultWindow(image)): Uint8Array {
+/** 8-bit RGB, gray repeated, alpha dropped; windowed as `model.encode` does it by default. */
+export function displayPixels(image: MedicalImage, window = defaultWindow(image)): Uint8Array {
   const { data, width, height, channels } = image
   const [low, high] = window
   const factor = high > low ? 255 / (high - low) : 0

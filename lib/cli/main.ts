@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { doctorCommand } from './doctor.js'
+import { evalCommand } from './eval.js'
 import { exitCodeOf, explain, oneLine } from './failure.js'
 import { inspectCommand } from './inspect.js'
 import { libtorchCommand } from './libtorch.js'
@@ -17,11 +18,12 @@ Exit codes: 0 success, 1 failure, 2 the command line is wrong.
 
 Examples:
   seg-sam segment scan.png --box 83,87,105,117 --out found
+  seg-sam eval models/seg-sam-tiny DATA/nuclei --prompts box,1pt --report out
   seg-sam inspect models/seg-sam-tiny
   seg-sam doctor`,
   )
 
-for (const command of [segmentCommand(), inspectCommand(), doctorCommand(), libtorchCommand()]) {
+for (const command of [segmentCommand(), evalCommand(), inspectCommand(), doctorCommand(), libtorchCommand()]) {
   command.option('--debug', 'show the stack of an error').exitOverride()
   command.configureOutput({ outputError: (text, write) => write(usageError(text, `seg-sam ${command.name()}`)) })
   program.addCommand(command)

@@ -5,12 +5,12 @@ export class Progress {
   /** Does a step under its name, and keeps how long it took. */
   async step<T>(name: string, work: () => Promise<T>): Promise<T> {
     const start = performance.now()
-    this.#show(`${name} ...`)
+    this.show(`${name} ...`)
     try {
       return await work()
     } finally {
       this.#seconds[name] = Number(((performance.now() - start) / 1000).toFixed(3))
-      this.#show('')
+      this.show('')
     }
   }
 
@@ -19,7 +19,8 @@ export class Progress {
     return { ...this.#seconds }
   }
 
-  #show(text: string) {
+  /** Replaces the line; an empty text removes it. */
+  show(text: string): void {
     if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
   }
 }
