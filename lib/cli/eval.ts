@@ -158,7 +158,11 @@ function bar(share: number): string {
 function summary({ prompts, leftOut }: Report, folder: string): string {
   const head = ['prompt', 'set', ...COLUMNS.map(([, title]) => title)]
   const rows = Object.entries(prompts).flatMap(([kind, { overall, sets }]) =>
-    Object.entries({ ...sets, overall }).map(([name, row]) => [kind, name, ...COLUMNS.map(([key]) => cell(row[key]))]),
+    Object.entries({ ...sets, overall }).map(([name, row]) => [
+      kind,
+      name,
+      ...COLUMNS.map(([key]) => cell(key, row[key])),
+    ]),
   )
   const lines = [table(head, rows, head.slice(2)), '', `Written to ${folder}: report.html, report.json, report.csv`]
   if (leftOut.length > 0) lines.push('', 'Left out:', ...leftOut.map(({ what, why }) => `  ${what}: ${why}`))
@@ -178,9 +182,9 @@ const COLUMNS: [keyof Row, string][] = [
   ['othersF1', 'others F1'],
 ]
 
-function cell(value: number | null): string {
+function cell(key: keyof Row, value: number | null): string {
   if (value === null) return ''
-  return Number.isInteger(value) && value > 1 ? `${value}` : value.toFixed(3)
+  return key === 'objects' ? `${value}` : value.toFixed(3)
 }
 
 function whole(from: number, to = Number.MAX_SAFE_INTEGER): (text: string) => number {
