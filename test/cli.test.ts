@@ -30,7 +30,7 @@ describe('seg-sam', () => {
     expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
     const help = await run('--help')
     expect(help.code).toBe(0)
-    for (const command of ['segment', 'inspect', 'doctor', 'libtorch']) expect(help.stdout).toContain(command)
+    for (const command of ['segment', 'eval', 'inspect', 'doctor', 'libtorch']) expect(help.stdout).toContain(command)
   })
 
   test('explains in the help of segment how boxes and points make prompts', async () => {

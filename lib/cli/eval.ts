@@ -76,6 +76,7 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
     multimask: options.multimask === true,
   }
   const file = await RecordFile.open(options.report, run)
+  if (model.info.semantic === 'untrained') leftOut.push(UNTRAINED)
   const onProgress = countdown(progress)
   leftOut.push(
     ...(await progress.step('measure', () =>
@@ -92,6 +93,11 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
   await writeFile(join(options.report, 'report.csv'), csvOf(report))
   await writeFile(join(options.report, 'report.html'), htmlOf(report, pictures))
   process.stdout.write(options.json ? json : `${summary(report, options.report)}\n`)
+}
+
+const UNTRAINED: LeftOut = {
+  what: 'names',
+  why: 'The semantic part of the bundle is untrained: it names nothing, and its semantic masks mean nothing. Train it first.',
 }
 
 /** A set that cannot be used is left out, and said so. */

@@ -71,10 +71,12 @@ const FILE = 'records.jsonl'
 export class RecordFile {
   readonly records: ImageRecord[]
   readonly #path: string
+  readonly #measured: Set<string>
 
   private constructor(path: string, records: ImageRecord[]) {
     this.#path = path
     this.records = records
+    this.#measured = new Set(records.map(({ set, image }) => keyOf(set, image)))
   }
 
   /**
@@ -98,13 +100,18 @@ export class RecordFile {
   }
 
   has(set: string, image: string): boolean {
-    return this.records.some((record) => record.set === set && record.image === image)
+    return this.#measured.has(keyOf(set, image))
   }
 
   async append(record: ImageRecord): Promise<void> {
     await appendFile(this.#path, line(record))
     this.records.push(record)
+    this.#measured.add(keyOf(record.set, record.image))
   }
+}
+
+function keyOf(set: string, image: string): string {
+  return JSON.stringify([set, image])
 }
 
 async function contentOf(path: string): Promise<string> {
