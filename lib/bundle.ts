@@ -21,6 +21,7 @@ const manifestSchema = z.object({
   image_size: side,
   mask_size: side,
   resize_mode: z.enum(['longest', 'stretch']),
+  default_window: z.enum(['auto', 'min_max']).default('auto'),
   pixel_mean: rgb,
   pixel_std: rgb.refine((std) => std.every((value) => value > 0), 'above 0'),
   dtype: z.enum(['float32', 'float16', 'bfloat16']),

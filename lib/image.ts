@@ -103,6 +103,21 @@ export function checkWindow(window: unknown): void {
   if (!valid) throw unexpected('INVALID_ARGUMENT', 'window', window, 'two finite intensities [low, high], low < high')
 }
 
+/**
+ * Least and greatest intensity of an image that has been checked, alpha left out. A single intensity is the lower end of
+ * some range, and so black.
+ */
+export function intensityRange({ data, channels }: MedicalImage): [low: number, high: number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (let i = 0; i < data.length; i++) {
+    if (channels === 4 && i % 4 === 3) continue
+    const value = data[i]!
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  return [low, low < high ? high : low + Math.max(1, Math.abs(low))]
+}
+
 async function contentOf(path: string | URL): Promise<Buffer> {
   try {
     return await readFile(path)

@@ -5,7 +5,7 @@ import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { ClassBook, type ClassCard, type NewClassCard } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
-import { checkImage, checkWindow, type MedicalImage } from './image.js'
+import { checkImage, checkWindow, intensityRange, type MedicalImage } from './image.js'
 import { checkOptions } from './options.js'
 import { Scene } from './scene.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
@@ -24,7 +24,8 @@ export interface LoadOptions {
 export interface EncodeOptions {
   /**
    * Intensities mapped to black and white (window level 40, width 400 is `[-160, 240]`). Default: [0, 255] for 8-bit
-   * images, else the 0.5 and 99.5 percentiles of each image.
+   * images, else the 0.5 and 99.5 percentiles of each image; with `info.defaultWindow` `min_max`, as MedSAM has it,
+   * the least and greatest intensity of each image.
    */
   window?: readonly [low: number, high: number]
   /**
@@ -54,7 +55,9 @@ export interface ModelInfo {
   maskSize: number
   /** `longest`: aspect kept; `stretch`: each axis scaled on its own. */
   resizeMode: 'longest' | 'stretch'
-  /** `untrained`: no class names are reported. */
+  /** What `encode` takes for black and white where no window is given. */
+  defaultWindow: 'auto' | 'min_max'
+  /** `untrained`: no class names and no semantic masks are reported. */
   semantic: 'trained' | 'untrained'
   licence: string
   /** For example `cpu` or `cuda:0`. */
@@ -91,6 +94,7 @@ export class SegSam {
       imageSize: manifest.image_size,
       maskSize: manifest.mask_size,
       resizeMode: manifest.resize_mode,
+      defaultWindow: manifest.default_window,
       semantic: manifest.semantic,
       licence: manifest.licence,
       device: native.device,
@@ -214,7 +218,7 @@ export class SegSam {
         width,
         height,
         channels,
-        window: window ? ([...window] as [number, number]) : null,
+        window: window ? ([...window] as [number, number]) : this.#defaultWindow(image),
         borrow: borrow && !canShrink(data.buffer),
       }
     })
@@ -226,6 +230,11 @@ export class SegSam {
       holdsCallersMemory: borrow,
     })
     return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
+  }
+
+  /** `null` leaves it to the addon. */
+  #defaultWindow(image: MedicalImage): [number, number] | null {
+    return this.#manifest.default_window === 'min_max' ? intensityRange(image) : null
   }
 }
 

@@ -12,7 +12,7 @@ export interface OverlayObject {
   /** Drawn with a solid outline. */
   mask: Pick<Mask, 'bbox' | 'toPolygons'>
   /** Drawn with a dashed outline. */
-  semanticMask?: Pick<Mask, 'bbox' | 'toPolygons'> | undefined
+  semanticMask?: Pick<Mask, 'bbox' | 'toPolygons'> | null | undefined
   /** Written beside the object, with its probability in per cent. */
   label?: { id: string; name: string; probability: number } | null | undefined
 }

@@ -46,8 +46,11 @@ export interface MaskProposal {
   mask: Mask
   /** The model's estimate of the mask's IoU with the truth; as in SAM it is not clamped to 0 to 1. */
   predictedIou: number
-  /** IoU of this mask with the semantic mask, at the size of the image; 1 where both are empty. */
-  agreement: number
+  /**
+   * IoU of this mask with the semantic mask, at the size of the image; 1 where both are empty. `null` where there is no
+   * semantic mask.
+   */
+  agreement: number | null
   /** Row-major, `model.info.maskSize` squared; to feed back as `mask` in the next prompt. */
   logits: MaskLogits
 }
@@ -56,15 +59,16 @@ export interface MaskProposal {
 export interface Hit extends MaskProposal {
   /** All proposals in the model's order: one, or three with `multimask`. */
   masks: MaskProposal[]
-  /** The same object as the semantic-aware decoder sees it. */
-  semanticMask: Mask
+  /** The same object as the semantic-aware decoder sees it; `null` where that is untrained, as `label` is then. */
+  semanticMask: Mask | null
   /** Row-major, `model.info.maskSize` squared. */
-  semanticLogits: MaskLogits
+  semanticLogits: MaskLogits | null
   /** The most probable class of the prompted object; `null` for the reason given in `labelReason`. */
   label: Label | null
   /**
    * `nothing`: none of the classes is as probable as "none of them" (the candidates are still ranked).
-   * `untrained`: the semantic part of the bundle has not been trained, so no class is named at all.
+   * `untrained`: the semantic part of the bundle has not been trained, so no class is named at all, and what its
+   * decoder draws is left out.
    */
   labelReason: 'nothing' | 'untrained' | null
   /** The classes other than `label`, most probable first. With `label` and "nothing" they sum to 1. */
@@ -80,6 +84,9 @@ export interface Hit extends MaskProposal {
 
 /** Presence from which a class counts among `hit.others`: more probable than not. */
 export const PRESENCE_THRESHOLD = 0.5
+
+/** What an untrained bundle says of the class of an object. */
+const UNNAMED = { label: null, labelReason: 'untrained' as const, candidates: [], others: [] }
 
 /** Of one result: the longest typed array that the addon makes, the same in every version of Node. */
 const MAX_BYTES = 2 ** 32 - 1
@@ -232,12 +239,13 @@ export class Scene {
     const { width, height } = this
     const perPrompt = decoded.masksPerPrompt
     const low = this.#manifest.mask_size ** 2
+    const trained = this.#manifest.semantic === 'trained'
     const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
       const row = place * perPrompt + m
       return {
         mask: new Mask(width, height, masks.subarray(m * width * height, (m + 1) * width * height)),
         predictedIou: decoded.iou[row]!,
-        agreement: decoded.agreement[row]!,
+        agreement: trained ? decoded.agreement[row]! : null,
         logits: decoded.logits.slice(row * low, (row + 1) * low),
       }
     })
@@ -245,20 +253,21 @@ export class Scene {
     return {
       ...best,
       masks: proposals,
-      semanticMask: new Mask(
-        width,
-        height,
-        decoded.semanticMasks.subarray(place * width * height, (place + 1) * width * height),
-      ),
-      semanticLogits: decoded.semanticLogits.slice(place * low, (place + 1) * low),
-      ...this.#named(decoded, place, cards),
+      ...(trained ? this.#semantic(decoded, place) : { semanticMask: null, semanticLogits: null }),
+      ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
+    }
+  }
+
+  #semantic({ semanticMasks, semanticLogits }: Decoded, place: number) {
+    const pixels = this.width * this.height
+    const low = this.#manifest.mask_size ** 2
+    return {
+      semanticMask: new Mask(this.width, this.height, semanticMasks.subarray(place * pixels, (place + 1) * pixels)),
+      semanticLogits: semanticLogits.slice(place * low, (place + 1) * low),
     }
   }
 
   #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
-    if (this.#manifest.semantic === 'untrained') {
-      return { label: null, labelReason: 'untrained' as const, candidates: [], others: [] }
-    }
     const count = cards.length
     const probabilities = decoded.classProbabilities.subarray(place * (count + 1), (place + 1) * (count + 1))
     const ranked = rank(cards, probabilities)

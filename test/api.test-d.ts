@@ -78,6 +78,8 @@ test('run lengths are a string unless asked for', () => {
 test('a hit without a name must be expected', () => {
   // @ts-expect-error label may be null
   hit.label.name
+  // @ts-expect-error and so may the semantic mask
+  hit.semanticMask.area
   expectTypeOf(hit.labelReason).toEqualTypeOf<'nothing' | 'untrained' | null>()
 })
 

@@ -190,6 +190,33 @@ describe('seg-sam segment', () => {
     expect(idsOf(JSON.parse(restricted.stdout).objects[0]).sort()).toEqual(allowed.sort())
   })
 
+  test('reports nothing of an untrained semantic part: no class, no mask, no agreement', async () => {
+    const untrained = await copiedBundle()
+    await editJson(join(untrained, 'manifest.json'), (manifest) => {
+      manifest.semantic = 'untrained'
+    })
+    const { classes } = JSON.parse(await readFile(join(untrained, 'classes.json'), 'utf8'))
+    const out = join(folder, 'unnamed')
+    const args = ['--box', '20,15,60,45', '--multimask', '--model', untrained, '--out', out]
+    const { code, stdout, stderr } = await segment(...args)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^1\s+box 20,15,60,45\s+\(model names no classes\)\s+-?\d\.\d\d\s+\d+$/m)
+    expect(stdout).not.toContain('Also in the image')
+    const text = await readFile(join(out, 'result.json'), 'utf8')
+    for (const { id, name } of classes) {
+      expect(stdout).not.toContain(name)
+      expect(text).not.toContain(`"${id}"`)
+      expect(text).not.toContain(`"${name}"`)
+    }
+    const [object] = JSON.parse(text).objects
+    expect(object).toMatchObject({ label: null, labelReason: 'untrained', candidates: [], others: [] })
+    expect(object).toMatchObject({ agreement: null, semanticMask: null })
+    expect(object.proposals.map(({ agreement }: { agreement: unknown }) => agreement)).toEqual([null, null, null])
+    expect(object.mask.area).toBeGreaterThan(0)
+    expect((await readdir(out)).filter((name) => name.startsWith('semantic'))).toEqual([])
+    expect((await run('inspect', untrained)).stdout).toMatch(/^semantic part\s+untrained: names no classes/m)
+  })
+
   test('counts a prompt outside the image and an unknown class as a wrong command line', async () => {
     const outside = await segment('--box', '20,15,90,45')
     expect(outside).toMatchObject({ code: 2, stdout: '' })

@@ -11,7 +11,11 @@ const cards = [
 ]
 
 /** A scene of one pixel whose decoders say what a test wants them to. */
-async function named(classProbabilities: number[], presence: number[]): Promise<Hit> {
+async function named(
+  classProbabilities: number[],
+  presence: number[],
+  semantic: Manifest['semantic'] = 'trained',
+): Promise<Hit> {
   const decoded: Decoded = {
     masksPerPrompt: 1,
     masks: new Uint8Array(1),
@@ -25,12 +29,19 @@ async function named(classProbabilities: number[], presence: number[]): Promise<
   }
   const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as NativeScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
-  const scene = new Scene(native, { mask_size: 1, semantic: 'trained' } as Manifest, book)
+  const scene = new Scene(native, { mask_size: 1, semantic } as Manifest, book)
   const [hit] = await scene.segment([{ points: [{ x: 0, y: 0 }] }], { multimask: false })
   return hit!
 }
 
 describe('what a hit is called', () => {
+  it('is nothing where the semantic part is untrained, however sure its numbers look', async () => {
+    const hit = await named([0.98, 0.01, 0.01, 0], [1, 1, 1], 'untrained')
+    expect(hit).toMatchObject({ label: null, labelReason: 'untrained', candidates: [], others: [] })
+    expect(hit).toMatchObject({ semanticMask: null, semanticLogits: null, agreement: null })
+    expect(hit.masks.map(({ agreement }) => agreement)).toEqual([null])
+  })
+
   it('is the most probable class, with its codes; the rest are ranked candidates', async () => {
     const hit = await named([0.125, 0.5, 0.25, 0.125], [0, 0, 0])
     expect(hit.label).toEqual({ id: 'ring', name: 'Ring', probability: 0.5, codes: [] })

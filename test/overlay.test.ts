@@ -32,6 +32,17 @@ describe('drawOverlay', () => {
     expect(picture.at(10 * 64, 8 * 64)).toEqual(ORANGE)
   })
 
+  test('shows nothing of a semantic mask and a label that are null', async () => {
+    const image = grayImage(16, 16, 100)
+    const plain = await drawOverlay(image, [{ mask: block(4, 4, 11, 11) }])
+    const unnamed = await drawOverlay(image, [{ mask: block(4, 4, 11, 11), semanticMask: null, label: null }])
+    expect(unnamed.equals(plain)).toBe(true)
+    const named = await drawOverlay(image, [
+      { mask: block(4, 4, 11, 11), semanticMask: block(6, 6, 9, 9), label: null },
+    ])
+    expect(named.equals(plain)).toBe(false)
+  })
+
   test('dashes the outline of the semantic mask', async () => {
     const picture = await draw(grayImage(16, 16, 100), [
       { mask: block(1, 1, 14, 14), semanticMask: block(4, 4, 11, 11) },

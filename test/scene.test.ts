@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../lib/addon.js'
-import { type Hit, type Prompt, type Scene, SegSam } from '../lib/index.js'
+import { type EncodeOptions, type Hit, type MedicalImage, type Prompt, type Scene, SegSam } from '../lib/index.js'
 import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
 
 const [width, height] = [120, 90]
@@ -27,7 +27,7 @@ const boxAndClick: Prompt = { box: [30, 20, 90, 70], points: [{ x: 60, y: 45 }] 
 /** Equal but for the rounding of sums that are taken in another order. */
 function expectSame(actual: Hit, expected: Hit) {
   expect(maxDifference(actual.logits, expected.logits)).toBeLessThan(1e-4)
-  expect(maxDifference(actual.semanticLogits, expected.semanticLogits)).toBeLessThan(1e-4)
+  expect(maxDifference(actual.semanticLogits!, expected.semanticLogits!)).toBeLessThan(1e-4)
   expect(actual.predictedIou).toBeCloseTo(expected.predictedIou, 4)
   expect(actual.masks).toHaveLength(expected.masks.length)
 }
@@ -40,11 +40,11 @@ function maxDifference(a: Float32Array, b: Float32Array): number {
 describe('a hit', () => {
   it('holds masks of the size of the image, with area, box and the IoU of the two decoders', async () => {
     const [hit] = (await scene.segment([box], { multimask: false })) as [Hit]
-    for (const mask of [hit.mask, hit.semanticMask]) {
+    for (const mask of [hit.mask, hit.semanticMask!]) {
       expect(mask).toMatchObject({ width, height })
       expect(mask.data.every((value) => value === 0 || value === 1)).toBe(true)
     }
-    expect(hit.agreement).toBeCloseTo(hit.mask.iou(hit.semanticMask), 6)
+    expect(hit.agreement).toBeCloseTo(hit.mask.iou(hit.semanticMask!), 6)
     expect(Number.isFinite(hit.predictedIou)).toBe(true)
     expect(hit.logits).toHaveLength(model.info.maskSize ** 2)
     expect(hit.masks).toHaveLength(1)
@@ -67,7 +67,7 @@ describe('a hit', () => {
     const best = Math.max(...hit.masks.map(({ predictedIou }) => predictedIou))
     expect(hit.predictedIou).toBe(best)
     expect(hit.mask).toBe(hit.masks.find(({ predictedIou }) => predictedIou === best)!.mask)
-    for (const { mask, agreement } of hit.masks) expect(agreement).toBeCloseTo(mask.iou(hit.semanticMask), 6)
+    for (const { mask, agreement } of hit.masks) expect(agreement).toBeCloseTo(mask.iou(hit.semanticMask!), 6)
   })
 
   it('gives logits that refine the next prompt', async () => {
@@ -282,14 +282,63 @@ describe('classes', () => {
     await expect(scene.segment([box], { classes: [id, id] })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
-  it('are not named by an untrained bundle', async () => {
+  it('and semantic masks are not reported by an untrained bundle; its binary masks are', async () => {
     const untrained = await copiedBundle()
     await editJson(join(untrained, 'manifest.json'), (manifest) => {
       manifest.semantic = 'untrained'
     })
-    const own = await SegSam.load(untrained, { device: 'cpu' })
-    const [hit] = (await (await own.encode(discImage(width, height))).segment([box])) as [Hit]
-    expect(hit).toMatchObject({ label: null, labelReason: 'untrained', candidates: [], others: [] })
-    own.dispose()
+    using own = await SegSam.load(untrained, { device: 'cpu', precision: 'fp32' })
+    using ownScene = await own.encode(discImage(width, height))
+    const card = { id: 'disc', name: 'Disc', description: 'Round and bright.' }
+    for (const classes of [undefined, [own.classes[0]!.id, card]]) {
+      const [hit] = (await ownScene.segment([box], classes ? { classes } : {})) as [Hit]
+      const [trained] = (await scene.segment([box])) as [Hit]
+      expect(hit).toMatchObject({ label: null, labelReason: 'untrained', candidates: [], others: [] })
+      expect(hit).toMatchObject({ semanticMask: null, semanticLogits: null, agreement: null })
+      for (const [i, { mask, logits, predictedIou, agreement }] of hit.masks.entries()) {
+        expect(agreement).toBeNull()
+        expect(logits).toEqual(trained.masks[i]!.logits)
+        expect(mask.data).toEqual(trained.masks[i]!.mask.data)
+        expect(predictedIou).toBe(trained.masks[i]!.predictedIou)
+      }
+    }
+  })
+})
+
+describe('the default window', () => {
+  const encoded = async (own: SegSam, image: MedicalImage, options: EncodeOptions = {}) => {
+    using ownScene = await own.encode(image, options)
+    const [hit] = (await ownScene.segment([box], { multimask: false })) as [Hit]
+    return hit
+  }
+
+  it('of a bundle may be the least and greatest intensity of each image, alpha left out', async () => {
+    const folder = await copiedBundle()
+    await editJson(join(folder, 'manifest.json'), (manifest) => {
+      manifest.default_window = 'min_max'
+    })
+    using own = await SegSam.load(folder, { device: 'cpu', precision: 'fp32' })
+    expect(own.info.defaultWindow).toBe('min_max')
+    expect(model.info.defaultWindow).toBe('auto')
+    const gray = discImage(width, height)
+    const dim = Uint8Array.from(gray.data, (value) => 20 + value / 4)
+    const [low, high] = [Math.min(...dim), Math.max(...dim)]
+    const expected = await encoded(model, { ...gray, data: dim }, { window: [low, high] })
+    const rgba = Uint8Array.from({ length: 4 * dim.length }, (_, i) => (i % 4 === 3 ? i % 256 : dim[i >> 2]!))
+    const images: MedicalImage[] = [
+      { ...gray, data: dim },
+      { ...gray, data: rgba, channels: 4 },
+      { ...gray, data: Float32Array.from(dim, (value) => 8 * value - 1000) },
+    ]
+    for (const image of images) {
+      const hit = await encoded(own, image)
+      expect(maxDifference(hit.logits, expected.logits), image.data.constructor.name).toBeLessThan(1e-4)
+    }
+    const unwindowed = await encoded(model, { ...gray, data: dim })
+    expect(maxDifference(unwindowed.logits, expected.logits)).toBeGreaterThan(1e-3)
+    const given = await encoded(own, { ...gray, data: dim }, { window: [0, 255] })
+    expect(given.logits).toEqual(unwindowed.logits)
+    const flat = await encoded(own, { ...gray, data: new Uint8Array(dim.length).fill(7) })
+    expect(flat.logits.every(Number.isFinite)).toBe(true)
   })
 })

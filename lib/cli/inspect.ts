@@ -34,7 +34,10 @@ function report({ directory, manifest, classes, files, intact }: BundleReport): 
     ['architecture', manifest.architecture],
     ['image size', `${manifest.image_size} x ${manifest.image_size} (${RESIZE[manifest.resize_mode]})`],
     ['weights', manifest.dtype],
-    ['semantic part', manifest.semantic === 'trained' ? 'trained' : 'untrained: names no classes'],
+    [
+      'semantic part',
+      manifest.semantic === 'trained' ? 'trained' : 'untrained: names no classes, draws no semantic mask',
+    ],
     ['classes', `${classes.length}: ${shortened(classes.map(({ id }) => id))}`],
     ['licence', manifest.licence],
   ]

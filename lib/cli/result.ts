@@ -32,12 +32,12 @@ export interface ObjectResult {
   others: Label[]
   /** The model's own estimate of the IoU of `mask` with the truth. */
   predictedIou: number
-  /** IoU of `mask` with `semanticMask`. */
-  agreement: number
+  /** IoU of `mask` with `semanticMask`; both `null` where the model's semantic part is untrained. */
+  agreement: number | null
   mask: MaskResult
-  semanticMask: MaskResult
+  semanticMask: MaskResult | null
   /** With `--multimask`, all three proposals, of which `mask` is the one with the highest `predictedIou`. */
-  proposals: { predictedIou: number; agreement: number; mask: MaskResult }[]
+  proposals: { predictedIou: number; agreement: number | null; mask: MaskResult }[]
 }
 
 export interface MaskResult {
@@ -92,7 +92,7 @@ function describeObject(hit: Hit, prompt: Prompt, written: ReadonlyMap<Mask, str
     predictedIou: hit.predictedIou,
     agreement: hit.agreement,
     mask: describeMask(hit.mask),
-    semanticMask: describeMask(hit.semanticMask),
+    semanticMask: hit.semanticMask && describeMask(hit.semanticMask),
     proposals:
       hit.masks.length === 1
         ? []

@@ -88,7 +88,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   process.stdout.write(options.json ? json : `${report(result, options.out)}\n`)
 }
 
-/** `overlay.png`, and for the n-th object `mask-n.png`, `semantic-mask-n.png` and, for the lesser proposals, `mask-n-proposal-m.png`. */
+/** `overlay.png`, and for the n-th object `mask-n.png`, `semantic-mask-n.png` if trained and, for the lesser proposals, `mask-n-proposal-m.png`. */
 async function writePictures(
   folder: string,
   { image, prompts, hits }: Pick<Findings, 'image' | 'prompts' | 'hits'>,
@@ -105,7 +105,7 @@ async function writePictures(
     for (const [m, { mask }] of hit.masks.entries()) {
       if (mask !== hit.mask) await write(mask, `mask-${i + 1}-proposal-${m + 1}.png`)
     }
-    await write(hit.semanticMask, `semantic-mask-${i + 1}.png`)
+    if (hit.semanticMask) await write(hit.semanticMask, `semantic-mask-${i + 1}.png`)
   }
   await writeFile(join(folder, 'overlay.png'), await drawOverlay(image, hits, { prompts, window }))
   return written
@@ -119,7 +119,7 @@ function report(result: SegmentResult, folder: string | undefined): string {
     object.label?.name ?? UNNAMED[object.labelReason ?? 'nothing'],
     object.label ? percent(object.label.probability) : '',
     twoDigits(object.predictedIou),
-    twoDigits(object.agreement),
+    object.agreement === null ? '' : twoDigits(object.agreement),
     `${object.mask.area}`,
   ])
   const head = ['#', 'prompt', 'class', 'probability', 'predicted IoU', 'agreement', 'area (pixels)']
