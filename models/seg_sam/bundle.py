@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from .config import Config
 from .model import SegSam
 from .prompt_encoder import FourierPositions
-from .text import LENGTH, load_text_encoder
+from .text import LENGTH, embed_cards, load_text_encoder
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -49,6 +50,7 @@ def write_bundle(
         "image_size": config.image_size,
         "mask_size": config.mask_size,
         "resize_mode": config.resize_mode,
+        "default_window": config.default_window,
         "pixel_mean": list(config.pixel_mean),
         "pixel_std": list(config.pixel_std),
         "dtype": dtype,
@@ -80,8 +82,32 @@ class Bundle:
         self.text_encoder = torch.jit.load(folder / "text_encoder.pt", map_location="cpu").float().eval()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.cards = json.loads((folder / "classes.json").read_text())["classes"]
-        keys = ("image_size", "resize_mode", "pixel_mean", "pixel_std")
-        self.config = Config.from_dict({k: self.manifest[k] for k in keys})
+        keys = ("image_size", "resize_mode", "default_window", "pixel_mean", "pixel_std")
+        self.config = Config.from_dict({k: self.manifest[k] for k in keys if k in self.manifest})
+
+
+@torch.inference_mode()
+def check_bundle(model: SegSam, folder: Path) -> float:
+    """Largest difference of the mask logits between a model and its bundle, for one random image.
+
+    ValueError where it is not finite: a weight too large for the bundle's dtype.
+    """
+    bundle = Bundle(folder)
+    side = model.config.image_size
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, side, side, generator=generator)
+    points = torch.rand(4, 2, 2, generator=generator) * side
+    labels = torch.tensor([[1, -1], [2, 3], [0, 1], [1, 1]])
+    sentences, valid = embed_cards(bundle.text_encoder, bundle.tokenizer, bundle.cards)
+    outputs = []
+    for encoder, decoder in ((model.image_encoder, model.decoder()), (bundle.encoder, bundle.decoder)):
+        features = encoder(image)
+        tokens, summary = decoder.condition(features, decoder.embed_classes(sentences, valid))
+        outputs.append(decoder.decode(features, tokens, summary, points, labels, None)[0])
+    difference = float((outputs[0] - outputs[1]).abs().max())
+    if not math.isfinite(difference):
+        raise ValueError(f"{folder} gives logits that are not finite: take another --dtype, such as float32")
+    return difference
 
 
 def write_json(path: Path, value: object) -> None:

@@ -10,6 +10,7 @@ class Config:
     name: str = "vit_b"
     image_size: int = 1024
     resize_mode: str = "longest"
+    default_window: str = "auto"  # auto | min_max: intensities taken for black and white where the caller says none
     patch_size: int = 16
     embed_dim: int = 768
     depth: int = 12

@@ -245,6 +245,9 @@ def resize_to_model(image: np.ndarray, config: Config) -> tuple[np.ndarray, tupl
         scale = side / max(height, width)
         new_height, new_width = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
     resized = np.array(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR))
+    if config.default_window == "min_max":
+        low, high = float(image.min()), float(image.max())
+        resized = (resized - low) * (255 / max(high - low, 1e-8))
     frame = np.empty((side, side, 3), dtype=np.float32)
     frame[:] = config.pixel_mean
     frame[:new_height, :new_width] = resized

@@ -2,6 +2,7 @@
 
 import re
 
+import torch
 from torch import Tensor
 
 _RENAMES = [
@@ -30,13 +31,18 @@ _RENAMES = [
     (r"^(mask_decoder\.transformer\.layers\.\d+)\.layer_norm", r"\1.norm"),
 ]
 
-# The same tensor as shared_image_embedding's, stored a second time.
-_TWICE = "prompt_encoder.shared_embedding.positional_embedding"
+# One tensor of SAM under two names; a file holds either or both.
+_POSITIONS = "shared_image_embedding.positional_embedding"
+_POSITIONS_TOO = "prompt_encoder.shared_embedding.positional_embedding"
 
 
 def to_sam_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """State of a `SamModel` under the names of SAM's own checkpoints."""
-    return {_rename(key): value for key, value in state.items() if key != _TWICE}
+    state = dict(state)
+    second = state.pop(_POSITIONS_TOO, None)
+    if second is not None and not torch.equal(state.setdefault(_POSITIONS, second), second):
+        raise ValueError(f"{_POSITIONS} and {_POSITIONS_TOO} differ: in SAM they are one")
+    return {_rename(key): value for key, value in state.items()}
 
 
 def _rename(key: str) -> str:

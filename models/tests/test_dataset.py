@@ -208,5 +208,10 @@ def test_the_frame_keeps_the_aspect_or_stretches():
     frame, scale = resize_to_model(image, Config(image_size=40))
     assert frame.shape == (40, 40, 3) and scale == pytest.approx((40 / 60, 20 / 30))
     assert (frame[:20] == 200).all() and np.allclose(frame[20:], Config().pixel_mean)
+    darkened = (image // 4 + 30).astype(image.dtype)
+    frame, _ = resize_to_model(darkened, Config(image_size=40, resize_mode="stretch", default_window="min_max"))
+    raw, _ = resize_to_model(darkened, Config(image_size=40, resize_mode="stretch"))
+    low, high = int(darkened.min()), int(darkened.max())
+    assert np.abs(frame - (raw - low) / (high - low) * 255).max() < 1e-3
     frame, scale = resize_to_model(image, Config(image_size=40, resize_mode="stretch"))
     assert (frame == 200).all() and scale == pytest.approx((40 / 60, 40 / 30))

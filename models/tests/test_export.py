@@ -97,6 +97,7 @@ def test_the_manifest_tells_the_truth(exported, tmp_path):
         "image_size": 64,
         "mask_size": 32,
         "resize_mode": "stretch",
+        "default_window": "auto",
         "pixel_mean": [123.675, 116.28, 103.53],
         "pixel_std": [58.395, 57.12, 57.375],
         "dtype": "bfloat16",

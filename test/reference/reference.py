@@ -1,4 +1,4 @@
-"""A random `SamModel` of Hugging Face's `transformers`, and what it computes: the reference for our SAM parts."""
+"""What others compute with random weights: Hugging Face's `SamModel`, and `plain_sam.py` for official checkpoints."""
 
 import sys
 from dataclasses import replace
@@ -9,6 +9,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
 
+from plain_sam import Shape, State, decode, encode, random_state
 from seg_sam.config import SIZES as MODEL_SIZES
 from seg_sam.config import Config
 from seg_sam.hugging_face import to_sam_keys
@@ -118,22 +119,59 @@ def reference_cases(sam, config: Config) -> tuple[Tensor, list[dict]]:
             input_masks=mask,
             multimask_output=multimask,
         )
-        our_points, our_labels = list(points or []), list(labels or [])
-        if box is None:
-            our_points, our_labels = [*our_points, [0.0, 0.0]], [*our_labels, -1]
-        else:
-            our_points, our_labels = [*our_points, box[:2], box[2:]], [*our_labels, 2, 3]
-        case = {
-            "name": f"{name}{', multimask' if multimask else ''}",
-            "points": our_points,
-            "labels": our_labels,
-            "multimask": multimask,
-            "logits": out.pred_masks[0, 0],
-            "iou": out.iou_scores[0, 0],
-        }
+        case = _case(name, points, labels, box, multimask, out.pred_masks[0, 0], out.iou_scores[0, 0])
         cases.append(case if mask is None else {**case, "mask": mask[0, 0]})
     cases[0]["embedding"] = embedding[0]
     return pixels, cases
+
+
+# Kinds of official checkpoints: shape, mean and standard deviation of their code's normalisation.
+KINDS = {
+    "sam": (Shape(), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "medsam": (Shape(), None, None),
+    "sam-med2d": (Shape(depth=2, adapters=True), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
+
+
+@torch.inference_mode()
+def plain_cases(kind: str) -> tuple[State, Tensor, list[dict]]:
+    """A random checkpoint, an image of few intensities, and the answers, as `reference_cases` gives them."""
+    shape, mean, std = KINDS[kind]
+    state = random_state(shape)
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(30, 180, (shape.side, shape.side, 3), generator=generator, dtype=torch.uint8)
+    values = pixels.float()
+    if mean is None:
+        # MedSAM: the least value of the image is 0 and the greatest 1.
+        values = (values - values.min()) / (values.max() - values.min())
+    else:
+        values = (values - torch.tensor(mean)) / torch.tensor(std)
+    embedding = encode(state, shape, values.permute(2, 0, 1).unsqueeze(0))
+    cases: list[dict] = []
+    for name, points, labels, box, with_mask, multimask in _prompts(shape.side):
+        mask = 4 * torch.randn(4 * shape.grid, 4 * shape.grid, generator=generator) if with_mask else None
+        logits, iou = decode(state, shape, embedding, points or [], labels or [], box, mask)
+        shown = slice(1, 4) if multimask else slice(0, 1)
+        case = _case(name, points, labels, box, multimask, logits[shown], iou[shown])
+        cases.append(case if mask is None else {**case, "mask": mask.unsqueeze(0)})
+    cases[0]["embedding"] = embedding[0]
+    return state, pixels, cases
+
+
+def _case(name: str, points, labels, box, multimask: bool, logits: Tensor, iou: Tensor) -> dict:
+    our_points, our_labels = list(points or []), list(labels or [])
+    if box is None:
+        our_points, our_labels = [*our_points, [0.0, 0.0]], [*our_labels, -1]
+    else:
+        our_points, our_labels = [*our_points, box[:2], box[2:]], [*our_labels, 2, 3]
+    return {
+        "name": f"{name}{', multimask' if multimask else ''}",
+        "points": our_points,
+        "labels": our_labels,
+        "multimask": multimask,
+        "logits": logits,
+        "iou": iou,
+    }
 
 
 def _prompts(side: int):

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest'
 import { type Prompt, SegSam } from '../../lib/index.js'
 
 /**
- * The addon against Hugging Face's SamModel with the same random weights. `micro` lies in the repository; larger sizes
- * are made by make_reference.py into build/reference, where transformers is installed.
+ * Converted bundles of random weights in the addon, against Hugging Face's SamModel and against plain_sam.py with the same
+ * weights. `micro` and `sam-med2d` lie in the repository; make_reference.py makes more into build/reference, where
+ * transformers is installed.
  */
 const committed = fileURLToPath(new URL('.', import.meta.url))
 const made = fileURLToPath(new URL('../../build/reference', import.meta.url))
