@@ -18,7 +18,10 @@ export interface OverlayObject {
 }
 
 export interface OverlayOptions {
-  /** Intensities shown as black and white, as given to `model.encode`, whose default is taken where it is left out. */
+  /**
+   * Intensities shown as black and white, as given to `model.encode`. Default: [0, 255] for 8-bit images, else the 0.5
+   * and 99.5 percentiles.
+   */
   window?: readonly [low: number, high: number] | undefined
   /** The prompts of the objects, in the same order; their boxes and points are drawn. */
   prompts?: readonly Prompt[] | undefined

@@ -28,7 +28,7 @@ def main() -> None:
         dtype = args.dtype or converted.dtype
         licence = args.licence or ("Apache-2.0" if trained else "unknown")
         written = export(converted.model, converted.classes, dtype, licence, args)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"convert.py: {error}")
     config = converted.model.config
     print(f"{args.checkpoint}: {converted.kind}, {config.name}, {config.image_size} pixels, {dtype}")

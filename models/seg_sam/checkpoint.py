@@ -78,9 +78,10 @@ def weights_in(saved: dict, path: Path) -> dict[str, Tensor]:
 
 
 def read_hugging_face_config(path: Path) -> dict:
-    """The `config.json` of a folder, or of the one a file lies in; empty where there is none."""
-    config = (path if path.is_dir() else path.parent) / "config.json"
-    if not config.exists():
+    """The `config.json` of a folder of Hugging Face's, or of the one its file lies in; empty where there is none."""
+    folder = path if path.is_dir() else path.parent
+    config = folder / "config.json"
+    if not config.exists() or (path.is_file() and path.name not in HUGGING_FACE_FILES):
         return {}
     try:
         values = json.loads(config.read_text())

@@ -1,6 +1,7 @@
 """Converted checkpoints against a recomputation that shares no code with ours, and against `transformers`."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_sam_keys import PUBLISHED, published
 
 import convert
 import export
@@ -18,6 +18,7 @@ from seg_sam.config import SIZES
 from seg_sam.model import SegSam
 from seg_sam.text import embed_cards
 from synthetic import MICRO, lively
+from test_sam_keys import PUBLISHED, published
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "test" / "reference"))
 from plain_sam import VIT_B, Shape, decode, encode, random_state
@@ -326,8 +327,11 @@ def test_checkpoints_of_other_models(tmp_path):
     with pytest.raises(ValueError, match=r"known layout \(first keys: conv1\.weight\)"):
         conversion.convert(saved(tmp_path, {"conv1.weight": torch.ones(1)}), None, 16)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam2"}))
-    with pytest.raises(ValueError, match="model_type 'sam2', not 'sam'"):
-        conversion.convert(saved(tmp_path, random_state(SAM)), "sam", 16)
+    save_file(random_state(SAM), tmp_path / "model.safetensors")
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(ValueError, match="model_type 'sam2', not 'sam'"):
+            conversion.convert(path, "sam", 16)
+    assert conversion.convert(saved(tmp_path, random_state(SAM)), "sam", 16).kind == "sam", "not that file's config"
 
 
 def test_positions_that_hugging_face_stores_twice(tmp_path):
@@ -344,7 +348,20 @@ def test_positions_that_hugging_face_stores_twice(tmp_path):
         to_sam_keys({one: matrix, two: matrix + 1})
 
 
-def test_the_command_says_in_one_line_what_is_wrong(converted, tmp_path, capsys):
+def test_the_command_says_in_one_line_what_is_wrong(converted, tmp_path):
     with pytest.raises(SystemExit, match=r"^convert\.py: there is no .*nothing\.pth$"):
         converted(tmp_path / "nothing.pth")
     assert not (tmp_path / "bundle").exists()
+    state = random_state(SAM)
+    state["image_encoder.pos_embed"] += 1e6
+    with pytest.raises(SystemExit, match=r"logits that are not finite: take another --dtype"):
+        converted(saved(tmp_path, state), "--kind", "sam", "--dtype", "float16")
+
+
+def test_the_command_says_what_it_took_a_checkpoint_for(converted, tmp_path, capsys):
+    converted(saved(tmp_path, random_state(MED2D)), "--name", "x", "--licence", "CC0-1.0", "--dtype", "bfloat16")
+    said = capsys.readouterr().out
+    assert re.search(r"sam\.pth: sam-med2d, vit_32x3_adapters, 96 pixels, bfloat16", said)
+    assert "names no classes" in said
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert (manifest["name"], manifest["licence"], manifest["dtype"]) == ("x", "CC0-1.0", "bfloat16")
