@@ -42,7 +42,9 @@ SIZES: dict[str, Config] = {
 def random_sam(config: Config):
     """A `SamModel` whose outputs vary with their inputs; SAM's Fourier features have scale 1."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(7)
     vision = SamVisionConfig(
         hidden_size=config.embed_dim,
