@@ -12,9 +12,6 @@ import { type Block, ownFolder, writeGray, writeSlices } from './labelled-images
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
-/** The fixture names nothing. */
-const UNTRAINED = { what: 'names', why: expect.stringMatching(/untrained/) }
-
 const LEFT: Block = [1, 4, 6, 18, 20]
 const RIGHT: Block = [2, 26, 10, 44, 30]
 
@@ -36,11 +33,17 @@ describe('seg-sam eval', () => {
     expect(report).toMatchObject({
       schema: 1,
       run: { bundle: { name: 'micro', device: 'cpu' }, sets: [{ name: basename(set) }], split: 'test', seed: 0 },
-      leftOut: [UNTRAINED],
+      leftOut: [],
     })
     expect(Object.keys(report.prompts)).toEqual(['box', '1pt', '3pt'])
     for (const { overall } of Object.values(report.prompts)) {
-      expect(overall).toMatchObject({ objects: 4, images: 3, subjects: 2, classRight: null, hd95Mm: null })
+      expect(overall).toMatchObject({
+        objects: 4,
+        images: 3,
+        subjects: 2,
+        classRight: expect.any(Number),
+        hd95Mm: null,
+      })
       for (const score of ['dice', 'iou', 'nsd', 'ellipseDice'] as const) {
         expect(overall[score]).toBeGreaterThanOrEqual(0)
         expect(overall[score]).toBeLessThanOrEqual(1)
@@ -56,14 +59,10 @@ describe('seg-sam eval', () => {
   })
 
   test('measures names, and leaves out those of a class without a card', async () => {
-    const naming = await copiedBundle()
-    await editJson(join(naming, 'manifest.json'), (manifest) => {
-      manifest.semantic = 'trained'
-    })
     await editJson(join(set, 'dataset.json'), ({ classes }) => {
       classes[1].id = 'unheard_of'
     })
-    const { code, stdout } = await evaluate('--prompts', 'box', '--json', '--bundle', naming)
+    const { code, stdout } = await evaluate('--prompts', 'box', '--json')
     expect(code).toBe(0)
     const report: Report = JSON.parse(stdout)
     const { classes, calibration } = report.prompts.box!
@@ -71,6 +70,21 @@ describe('seg-sam eval', () => {
     expect(classes.unheard_of).toMatchObject({ objects: 2, classRight: null, dice: expect.any(Number) })
     expect(calibration.classProbability.count).toBe(2)
     expect(report.leftOut).toMatchObject([{ what: 'class unheard_of' }])
+  })
+
+  test('a bundle without a trained semantic part is measured by its binary masks', async () => {
+    const untrained = await copiedBundle()
+    await editJson(join(untrained, 'manifest.json'), (manifest) => {
+      manifest.semantic = 'untrained'
+    })
+    const { code, stdout } = await evaluate('--prompts', 'box', '--json', '--bundle', untrained)
+    expect(code).toBe(0)
+    const report: Report = JSON.parse(stdout)
+    expect(report.leftOut).toMatchObject([{ what: 'names', why: expect.stringMatching(/untrained/) }])
+    const { overall, calibration, riskCoverage } = report.prompts.box!
+    expect(overall).toMatchObject({ dice: expect.any(Number), semanticDice: null, semanticNsd: null, classRight: null })
+    expect(calibration).toMatchObject({ agreement: { count: 0 }, predictedIou: { count: 4 } })
+    expect(riskCoverage.area).toBeNull()
   })
 
   test('goes on where it was stopped, and then reports the same', async () => {
@@ -150,7 +164,6 @@ describe('seg-sam eval', () => {
     expect(leftOut).toEqual([
       { what: empty, why: expect.stringMatching(/"test".*Pass another --split/) },
       { what: none, why: expect.stringMatching(/neither dataset\.json/) },
-      UNTRAINED,
       { what: `${basename(set)}/a_1`, why: expect.stringMatching(/label value 9.*Add the class/) },
       { what: `${basename(set)}/b_0`, why: expect.stringMatching(/b_0\.png/) },
     ])
@@ -168,7 +181,6 @@ describe('seg-sam eval', () => {
     }
     expect((await evaluate('--prompts', 'box', '--no-pictures')).code).toBe(0)
     expect((await readReport()).leftOut).toEqual([
-      UNTRAINED,
       { what: `${basename(set)}/a_1`, why: expect.stringMatching(/200 x 1/) },
     ])
     expect((await records()).map(({ image }) => image)).toEqual(['a_0', 'b_0'])

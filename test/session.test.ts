@@ -52,7 +52,7 @@ function expectSame(actual: Hit | null, expected: Hit | null) {
   if (!actual || !expected) return
   expect(actual.masks.length).toBe(expected.masks.length)
   expect(Buffer.compare(actual.mask.data, expected.mask.data)).toBe(0)
-  expect(Buffer.compare(actual.semanticMask.data, expected.semanticMask.data)).toBe(0)
+  expect(Buffer.compare(actual.semanticMask!.data, expected.semanticMask!.data)).toBe(0)
   expect(actual.logits).toEqual(expected.logits)
   expect(actual.semanticLogits).toEqual(expected.semanticLogits)
   expect(actual.predictedIou).toBe(expected.predictedIou)

@@ -97,7 +97,7 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
 
 const UNTRAINED: LeftOut = {
   what: 'names',
-  why: 'The semantic part of the bundle is untrained: it names nothing, and its semantic masks mean nothing. Train it first.',
+  why: 'The semantic part of the bundle is untrained: it names nothing and draws no semantic masks.',
 }
 
 /** A set that cannot be used is left out, and said so. */

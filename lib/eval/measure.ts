@@ -119,7 +119,7 @@ function recordOf(
     kind,
     {
       binary: scoreMask(hit.mask, truth, ruler),
-      semantic: scoreMask(hit.semanticMask, truth, ruler),
+      semantic: hit.semanticMask && scoreMask(hit.semanticMask, truth, ruler),
       predictedIou: hit.predictedIou,
       agreement: hit.agreement,
       naming: namingOf(hit, object.class, labelled, cards),

@@ -47,7 +47,7 @@ async function drawn(
   { prompt, hit }: Answer,
 ): Promise<string> {
   const truth = object.mask()
-  const crop = cropAround([truth, hit.mask, hit.semanticMask], prompt, image)
+  const crop = cropAround([truth, hit.mask, ...(hit.semanticMask ? [hit.semanticMask] : [])], prompt, image)
   const scale = SIDE / Math.max(crop.width, crop.height)
   const width = Math.max(1, Math.round(crop.width * scale))
   const height = Math.max(1, Math.round(crop.height * scale))
@@ -58,7 +58,7 @@ async function drawn(
     `<path d="${promptPath(prompt, toPicture)}" stroke="${COLOURS.prompt}" stroke-width="1.5"/>` +
     `<path d="${outline(truth, toPicture)}" stroke="${COLOURS.truth}"/>` +
     `<path d="${outline(hit.mask, toPicture)}" stroke="${COLOURS.mask}"/>` +
-    `<path d="${outline(hit.semanticMask, toPicture)}" stroke="${COLOURS.semanticMask}" stroke-dasharray="5 4"/></svg>`
+    `${hit.semanticMask ? `<path d="${outline(hit.semanticMask, toPicture)}" stroke="${COLOURS.semanticMask}" stroke-dasharray="5 4"/>` : ''}</svg>`
   const content = await sharp(displayPixels(image), {
     raw: { width: image.width, height: image.height, channels: 3 },
   })

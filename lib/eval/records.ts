@@ -48,10 +48,11 @@ export interface ObjectRecord {
 
 export interface PromptRecord {
   binary: MaskScores
-  semantic: MaskScores
+  /** `null`, as `agreement`, where the semantic part of the bundle is untrained. */
+  semantic: MaskScores | null
   predictedIou: number
   /** IoU of the two decoders' masks. */
-  agreement: number
+  agreement: number | null
   /** `null` where the semantic part of the bundle is untrained or the object's class has no card. */
   naming: Naming | null
 }

@@ -69,7 +69,7 @@ export interface Case {
   prompt: PromptKind
   /** Of the binary and of the semantic mask. */
   dice: number
-  semanticDice: number
+  semanticDice: number | null
 }
 
 /** One answer with everything it is grouped by. */
@@ -122,6 +122,9 @@ function measuredBy(kind: PromptKind, records: readonly ImageRecord[]): Measured
 
 function promptReport(all: readonly Measured[]): PromptReport {
   const answers = all.map(({ answer }) => answer)
+  const agreements = answers.flatMap(({ agreement, binary }) =>
+    agreement === null ? [] : [{ said: agreement, true: binary.dice }],
+  )
   const named = answers.flatMap(({ naming }) => (naming ? [naming] : []))
   const classes = new Set([
     ...all.map(({ object }) => object.class),
@@ -146,9 +149,9 @@ function promptReport(all: readonly Measured[]): PromptReport {
         named.map(({ probability, rank }) => ({ said: probability, true: rank === 0 ? 1 : 0 })),
       ),
       predictedIou: reliability(answers.map(({ predictedIou, binary }) => ({ said: predictedIou, true: binary.iou }))),
-      agreement: reliability(answers.map(({ agreement, binary }) => ({ said: agreement, true: binary.dice }))),
+      agreement: reliability(agreements),
     },
-    riskCoverage: riskCoverage(answers.map(({ agreement, binary }) => ({ said: agreement, true: binary.dice }))),
+    riskCoverage: riskCoverage(agreements),
   }
 }
 
@@ -184,12 +187,12 @@ function rowOf(group: readonly Measured[], judging: readonly Measured[], other: 
   }
 }
 
-function maskMeans(group: readonly Measured[], scoresOf: (answer: PromptRecord) => MaskScores) {
+function maskMeans(group: readonly Measured[], scoresOf: (answer: PromptRecord) => MaskScores | null) {
   const of = (score: keyof MaskScores, unit?: 'mm' | 'px') =>
     mean(
       group
         .filter(({ image }) => unit === undefined || image.unit === unit)
-        .map(({ answer }) => scoresOf(answer)[score]),
+        .flatMap(({ answer }) => scoresOf(answer)?.[score] ?? []),
     )
   return { dice: of('dice'), iou: of('iou'), nsd: of('nsd'), hd95Mm: of('hd95', 'mm'), hd95Px: of('hd95', 'px') }
 }
@@ -234,7 +237,7 @@ function casesOf(prompt: PromptKind, all: readonly Measured[]): Case[] {
         class: object.class,
         prompt,
         dice: answer.binary.dice,
-        semanticDice: answer.semantic.dice,
+        semanticDice: answer.semantic?.dice ?? null,
       }
     })
   })
