@@ -22,6 +22,11 @@ export interface ClassCard {
   codes?: readonly ClassCode[] | undefined
   /** Hints for readers; the model does not see them. */
   modalities?: readonly string[] | undefined
+  /**
+   * An image may hold many objects of the class, each of which counts: cell nuclei, for example. A label map tells them
+   * apart. Default `false`: all pixels of the class are one region.
+   */
+  countable?: boolean | undefined
   /** One statement each on shape, position, neighbours, appearance, typical confusions. */
   sentences: readonly string[]
 }
@@ -46,6 +51,7 @@ const cardShape = {
     .readonly()
     .optional(),
   modalities: texts.optional(),
+  countable: z.boolean().optional(),
 }
 
 /** Frozen: a card is known by its identity, and its sentences are embedded once. */

@@ -2,7 +2,13 @@ export { type Device, type Precision, type RuntimeInfo, runtimeInfo } from './ad
 export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from './bundle.js'
 export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
 export { SegSamError, type SegSamErrorCode } from './errors.js'
+export { FoundObject } from './everything/found-object.js'
+export type { EverythingOptions } from './everything/options.js'
+export type { PresenceOptions } from './everything/presence.js'
 export { type MedicalImage, type PixelData, type ReadImageOptions, readImage } from './image.js'
+export type { LabelMapOptions } from './label-map/options.js'
+export type { RegionRules, RegionRulesByClass } from './label-map/regions.js'
+export { type LabelledClass, type LabelledInstance, LabelMap } from './label-map.js'
 export type { Marks } from './marks.js'
 export {
   type BoundingBox,
@@ -21,6 +27,7 @@ export {
   type Label,
   type MaskProposal,
   PRESENCE_THRESHOLD,
+  type PresentClasses,
   Scene,
   type SegmentOptions,
 } from './scene.js'

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { unexpected } from './errors.js'
 
 /**
@@ -12,4 +13,22 @@ export function checkOptions<T extends object>(options: T, names: readonly (keyo
   }
   const unknown = Object.keys(options).find((key) => !(names as readonly string[]).includes(key))
   if (unknown !== undefined) throw unexpected('INVALID_ARGUMENT', 'an option', unknown, names.join(', '))
+}
+
+/**
+ * The values of those options that a shape describes, defaults filled in. What an option allows is told by the
+ * `describe` of its schema.
+ *
+ * @throws SegSamError `INVALID_ARGUMENT`
+ */
+export function parsedOptions<S extends z.ZodRawShape>(
+  options: Partial<Record<keyof S, unknown>>,
+  shape: S,
+): z.output<z.ZodObject<S>> {
+  const values = Object.fromEntries(Object.keys(shape).map((name) => [name, options[name as keyof S]]))
+  const parsed = z.object(shape).safeParse(values)
+  if (parsed.success) return parsed.data
+  const name = String(parsed.error.issues[0]!.path[0])
+  const { description } = shape[name] as z.ZodType
+  throw unexpected('INVALID_ARGUMENT', name, values[name], description ?? parsed.error.issues[0]!.message)
 }

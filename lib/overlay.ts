@@ -15,6 +15,8 @@ export interface OverlayObject {
   semanticMask?: Pick<Mask, 'bbox' | 'toPolygons'> | null | undefined
   /** Written beside the object, with its probability in per cent. */
   label?: { id: string; name: string; probability: number } | null | undefined
+  /** Of the solid outline and of the frame around the name, `#RRGGBB`. Default: orange. */
+  colour?: string | undefined
 }
 
 export interface OverlayOptions {
@@ -44,8 +46,8 @@ const MIN_WIDTH = 520
 
 /**
  * Draws what was found: the image, scaled to a comfortable size and windowed as the model saw it, with the outline of
- * each mask (solid orange), of each semantic mask (dashed blue), the prompts (yellow boxes; green + and red - points)
- * and the name and probability of each object, placed beside it. A legend stands below the image.
+ * each mask (solid, orange or a colour of its own), of each semantic mask (dashed blue), the prompts (yellow boxes;
+ * green + and red - points) and the name and probability of each object, placed beside it. A legend stands below.
  *
  * @returns A PNG, 8-bit RGB.
  * @throws SegSamError `INVALID_IMAGE`, and `INVALID_ARGUMENT` for a size out of range or a list of prompts of another
@@ -60,6 +62,10 @@ export async function drawOverlay(
   checkOptions(options, ['window', 'prompts', 'size'])
   checkWindow(options.window)
   if (!Array.isArray(objects)) throw unexpected('INVALID_ARGUMENT', 'objects', objects, 'a list of hits')
+  for (const [i, { colour }] of objects.entries()) {
+    if (colour === undefined || (typeof colour === 'string' && /^#[0-9a-f]{6}$/i.test(colour))) continue
+    throw unexpected('INVALID_ARGUMENT', `colour of objects[${i}]`, colour, '#RRGGBB')
+  }
   const { width, height } = image
   const prompts = options.prompts ?? []
   if (prompts.length !== 0 && prompts.length !== objects.length) {
@@ -121,12 +127,12 @@ function defaultWindow({ data }: MedicalImage): readonly [number, number] {
 
 type ToPage = (x: number, y: number) => [number, number]
 
-function outlines({ mask, semanticMask }: OverlayObject, toPage: ToPage): string {
+function outlines({ mask, semanticMask, colour = ORANGE }: OverlayObject, toPage: ToPage): string {
   const binary = outlinePath(mask.toPolygons(), toPage)
   const semantic = semanticMask ? outlinePath(semanticMask.toPolygons(), toPage) : ''
   return [
     binary && stroke(binary, { colour: DARK, width: 5, opacity: 0.6 }),
-    binary && stroke(binary, { colour: ORANGE, width: 3 }),
+    binary && stroke(binary, { colour, width: 3 }),
     semantic && stroke(semantic, { colour: DARK, width: 4, dash: '10 8', opacity: 0.6 }),
     semantic && stroke(semantic, { colour: SKY_BLUE, width: 3, dash: '10 8' }),
   ].join('')
@@ -172,17 +178,17 @@ function boxPath([x0, y0, x1, y1]: NonNullable<Prompt['box']>, toPage: ToPage): 
 function labels(objects: readonly OverlayObject[], prompts: readonly Prompt[], toPage: ToPage, frame: Rect): string[] {
   const extents = objects.map((object, i) => extent(object, prompts[i], toPage) ?? frame)
   const placed: Rect[] = []
-  return objects.map(({ label }, i) => {
+  return objects.map(({ label, colour = ORANGE }, i) => {
     if (!label) return ''
     const text = `${canWrite(label.name) ? label.name : label.id} ${Math.round(label.probability * 100)} %`
     const size = { width: Math.ceil(textWidth(text, LABEL_SIZE)) + 20, height: LABEL_SIZE + 14 }
     const anchor = extents[i]!
     const place = placeLabel(size, anchor, [...extents, ...placed], frame, 14)
     placed.push(place)
-    const plate = `<rect x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6" fill="${DARK}" stroke="${ORANGE}" stroke-width="1.5"/>`
+    const plate = `<rect x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6" fill="${DARK}" stroke="${colour}" stroke-width="1.5"/>`
     const baseline = place.y + place.height / 2 + LABEL_SIZE * 0.34
     return (
-      leader(place, anchor) +
+      leader(place, anchor, colour) +
       plate +
       `<path d="${lettering(text, place.x + 10, baseline, LABEL_SIZE)}" fill="${WHITE}"/>`
     )
@@ -205,18 +211,20 @@ function extent({ mask, semanticMask }: OverlayObject, prompt: Prompt | undefine
 }
 
 /** A thin line from a label to the nearest edge of its object's frame. */
-function leader(label: Rect, object: Rect): string {
+function leader(label: Rect, object: Rect, colour: string): string {
   const centre = { x: label.x + label.width / 2, y: label.y + label.height / 2 }
   const x = Math.min(Math.max(centre.x, object.x), object.x + object.width)
   const y = Math.min(Math.max(centre.y, object.y), object.y + object.height)
-  return stroke(`M${pair([centre.x, centre.y])}L${pair([x, y])}`, { colour: ORANGE, width: 1.5 })
+  return stroke(`M${pair([centre.x, centre.y])}L${pair([x, y])}`, { colour, width: 1.5 })
 }
 
 function legend(objects: readonly OverlayObject[], prompts: readonly Prompt[], top: number, width: number): string {
   const middle = top + LEGEND_HEIGHT / 2
   const line = (x: number) => `M${x} ${middle}h36`
+  // Where objects have colours of their own, no single one stands for their masks.
+  const colour = objects.some((object) => object.colour) ? WHITE : ORANGE
   const entries: { name: string; mark: (x: number) => string }[] = [
-    { name: 'mask', mark: (x) => stroke(line(x), { colour: ORANGE, width: 3 }) },
+    { name: 'mask', mark: (x) => stroke(line(x), { colour, width: 3 }) },
   ]
   if (objects.some(({ semanticMask }) => semanticMask)) {
     entries.push({ name: 'semantic mask', mark: (x) => stroke(line(x), { colour: SKY_BLUE, width: 3, dash: '10 8' }) })

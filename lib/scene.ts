@@ -3,6 +3,14 @@ import { abortable, throwIfAborted } from './abort.js'
 import type { Manifest } from './bundle.js'
 import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
+import type { Decoder } from './everything/decode-grid.js'
+import { findObjects } from './everything/find-objects.js'
+import type { FoundObject } from './everything/found-object.js'
+import { type CheckedEverything, checkedEverything, type EverythingOptions } from './everything/options.js'
+import { checkedPresence, type PresenceOptions, presenceOf } from './everything/presence.js'
+import { checkedLabelMap, type LabelMapOptions } from './label-map/options.js'
+import { checkedRules } from './label-map/regions.js'
+import { type LabelMap, labelMapOf } from './label-map.js'
 import { Mask } from './mask.js'
 import { checkOptions } from './options.js'
 import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
@@ -82,6 +90,14 @@ export interface Hit extends MaskProposal {
   others: Label[]
 }
 
+/** What the model sees in an image that nobody prompted. */
+export interface PresentClasses {
+  /** Most probable first. */
+  classes: Label[]
+  /** Why there is none, as for a hit: `nothing` or `untrained`. `null` where there is one. */
+  labelReason: Hit['labelReason']
+}
+
 /** Presence from which a class counts among `hit.others`: more probable than not. */
 export const PRESENCE_THRESHOLD = 0.5
 
@@ -131,16 +147,64 @@ export class Scene {
    * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
    */
   async segment(prompts: readonly Prompt[], options: SegmentOptions = {}): Promise<Hit[]> {
-    if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
+    this.#checkAlive()
     checkOptions(options, ['multimask', 'threshold', 'classes', 'signal', 'out'])
-    throwIfAborted(options.signal)
-    this.#calls++
-    try {
-      return await this.#segment(prompts, options)
-    } finally {
-      this.#calls--
-      if (this.#disposed) this.dispose()
-    }
+    return this.#call(options.signal, () => this.#segment(prompts, options))
+  }
+
+  /**
+   * Segments and names everything, without a prompt: points of a grid are the prompts, and masks that are not good, or
+   * that repeat another, are left out. SAM's automatic mask generator (Kirillov et al., Segment Anything, 2023, section
+   * 5) with its defaults, and a name for each mask. Its crop layers are not offered.
+   *
+   * @returns objects by falling predicted IoU; they may overlap
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async segmentEverything(options: EverythingOptions = {}): Promise<FoundObject[]> {
+    this.#checkAlive()
+    const checked = checkedEverything(options, this.#manifest.semantic)
+    return this.#call(options.signal, async () => {
+      const classes = await this.#selected(options)
+      return this.#found(classes, checked, options.signal)
+    })
+  }
+
+  /**
+   * One map of the classes in the image, and of each object of a countable class: {@link segmentEverything}, with the
+   * overlaps of the masks resolved by evidence. What was segmented but is of no class is `unknown`.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async labelMap(options: LabelMapOptions = {}): Promise<LabelMap> {
+    this.#checkAlive()
+    const { everything, regions, minEvidence } = checkedLabelMap(options, this.#manifest.semantic)
+    return this.#call(options.signal, async () => {
+      const classes = await this.#selected(options)
+      const rules = checkedRules(regions, classes.cards)
+      const objects = await this.#found(classes, everything, options.signal)
+      return labelMapOf(this, objects, classes.cards, { rules, minEvidence, semantic: this.#manifest.semantic })
+    })
+  }
+
+  /**
+   * The classes that the model sees in the image, without a prompt and without masks.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async present(options: PresenceOptions = {}): Promise<PresentClasses> {
+    this.#checkAlive()
+    const { threshold, pointsPerSide } = checkedPresence(options)
+    return this.#call(options.signal, async () => {
+      const classes = await this.#selected(options)
+      if (this.#manifest.semantic === 'untrained') return { classes: [], labelReason: 'untrained' }
+      const probabilities = await presenceOf(
+        this.#decoder(classes, options.signal),
+        classes.cards.length,
+        pointsPerSide,
+      )
+      const seen = rank(classes.cards, probabilities).filter(({ probability }) => probability > threshold)
+      return { classes: seen, labelReason: seen.length > 0 ? null : 'nothing' }
+    })
   }
 
   /**
@@ -173,6 +237,50 @@ export class Scene {
     this.dispose()
   }
 
+  #checkAlive() {
+    if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
+  }
+
+  /** Work that needs the features, which a `dispose` meanwhile leaves until its end. */
+  async #call<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    throwIfAborted(signal)
+    this.#calls++
+    try {
+      return await work()
+    } finally {
+      this.#calls--
+      if (this.#disposed) this.dispose()
+    }
+  }
+
+  #selected({ classes, signal }: Pick<SegmentOptions, 'classes' | 'signal'>): Promise<PreparedClasses> {
+    return abortable(() => this.#classes.select(classes), { signal })
+  }
+
+  #found(classes: PreparedClasses, options: CheckedEverything, signal: AbortSignal | undefined) {
+    const trained = options.semantic === 'trained'
+    return findObjects(this.#decoder(classes, signal), options, (decoded, place) =>
+      trained ? this.#named(decoded, place, classes.cards) : UNNAMED,
+    )
+  }
+
+  #decoder(classes: PreparedClasses, signal: AbortSignal | undefined): Decoder {
+    const { width, height } = this
+    const { mask_size, image_size, resize_mode } = this.#manifest
+    return {
+      width,
+      height,
+      maskSize: mask_size,
+      imageSize: image_size,
+      resizeMode: resize_mode,
+      decode: async (batch, options) => {
+        const decoded = await this.#decode(batch, classes, options, signal)
+        checkFinite(decoded)
+        return decoded
+      },
+    }
+  }
+
   async #segment(prompts: readonly Prompt[], options: SegmentOptions): Promise<Hit[]> {
     const { signal, out } = options
     const { width, height } = this
@@ -180,7 +288,7 @@ export class Scene {
     const decodeOptions = this.#checked(options, prompts.length)
     const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
     const bytes = prompts.length * bytesPerPrompt
-    const classes = await abortable(() => this.#classes.select(options.classes), { signal })
+    const classes = await this.#selected(options)
 
     const hits = new Array<Hit>(prompts.length)
     for (const { batch, indices } of groups) {

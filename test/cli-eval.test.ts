@@ -7,7 +7,7 @@ import sharp from 'sharp'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ImageRecord } from '../lib/eval/records.js'
 import type { Report } from '../lib/eval/report.js'
-import { bundle, copiedBundle, editJson } from './fixture.js'
+import { bundle, copiedBundle, editJson, untrainedBundle } from './fixture.js'
 import { type Block, ownFolder, writeGray, writeSlices } from './labelled-images.js'
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
@@ -73,10 +73,7 @@ describe('seg-sam eval', () => {
   })
 
   test('a bundle without a trained semantic part is measured by its binary masks', async () => {
-    const untrained = await copiedBundle()
-    await editJson(join(untrained, 'manifest.json'), (manifest) => {
-      manifest.semantic = 'untrained'
-    })
+    const untrained = await untrainedBundle()
     const { code, stdout } = await evaluate('--prompts', 'box', '--json', '--bundle', untrained)
     expect(code).toBe(0)
     const report: Report = JSON.parse(stdout)

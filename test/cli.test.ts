@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Mask } from '../lib/index.js'
-import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
+import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
@@ -30,7 +30,8 @@ describe('seg-sam', () => {
     expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
     const help = await run('--help')
     expect(help.code).toBe(0)
-    for (const command of ['segment', 'eval', 'inspect', 'doctor', 'libtorch']) expect(help.stdout).toContain(command)
+    for (const command of ['segment', 'label', 'eval', 'inspect', 'doctor', 'libtorch'])
+      expect(help.stdout).toContain(command)
   })
 
   test('explains in the help of segment how boxes and points make prompts', async () => {
@@ -49,6 +50,8 @@ describe('seg-sam', () => {
     [['segment', 'scan.png', '--box', '1,2,3,4', '--colour', 'red']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,,b']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--window', '5']],
+    [['label']],
+    [['label', 'scan.png', '--points', 'many']],
     [['inspect', 'a', 'b']],
   ])('refuses %j with exit code 2 and nothing on stdout', async (args) => {
     const { code, stdout, stderr } = await run(...args)
@@ -191,10 +194,7 @@ describe('seg-sam segment', () => {
   })
 
   test('reports nothing of an untrained semantic part: no class, no mask, no agreement', async () => {
-    const untrained = await copiedBundle()
-    await editJson(join(untrained, 'manifest.json'), (manifest) => {
-      manifest.semantic = 'untrained'
-    })
+    const untrained = await untrainedBundle()
     const { classes } = JSON.parse(await readFile(join(untrained, 'classes.json'), 'utf8'))
     const out = join(folder, 'unnamed')
     const args = ['--box', '20,15,60,45', '--multimask', '--model', untrained, '--out', out]
@@ -237,6 +237,60 @@ describe('seg-sam segment', () => {
 
   function segment(...args: string[]) {
     return run('segment', scan, '--model', bundle, '--device', 'cpu', ...args)
+  }
+})
+
+describe('seg-sam label', () => {
+  test('writes the label map, the objects that count, an overlay and result.json', async () => {
+    const naming = await copiedBundle()
+    await editJson(join(naming, 'manifest.json'), (manifest) => {
+      manifest.semantic = 'trained'
+    })
+    await editJson(join(naming, 'classes.json'), ({ classes }) => {
+      for (const each of classes) each.countable = true
+    })
+    const out = join(folder, 'labelled')
+    const { code, stdout, stderr } = await label('--model', naming, '--out', out, '--json', '--fill-holes')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(await readFile(join(out, 'result.json'), 'utf8')).toBe(stdout)
+    const result = JSON.parse(stdout)
+    expect(result).toMatchObject({ schema: 1, image: { path: scan, width: 80, height: 60 }, model: { bundle: naming } })
+    expect(Object.keys(result.seconds)).toEqual(['read', 'load', 'encode', 'label', 'write'])
+    const counted = result.classes.some(({ countable }: { countable: boolean }) => countable)
+    const files = ['labels.png', ...(counted ? ['instances.png'] : []), 'overlay.png']
+    expect(Object.values(result.files).filter(Boolean)).toEqual(files)
+    expect((await readdir(out)).sort()).toEqual([...files, 'result.json'].sort())
+    const values = await sharp(join(out, 'labels.png')).toColourspace('b-w').raw().toBuffer()
+    for (const { value, pixels, area, colour } of result.classes) {
+      expect(values.filter((each) => each === value)).toHaveLength(pixels)
+      expect(area).toBeCloseTo(pixels / (80 * 60))
+      expect(colour).toMatch(/^#[0-9A-F]{6}$/)
+    }
+  })
+
+  test('prints a table for people, in which an untrained model names nothing', async () => {
+    const untrained = await untrainedBundle()
+    const { code, stdout, stderr } = await label('--model', untrained)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^value\s+class\s+objects\s+pixels\s+area\s+confidence$|^Nothing was found\.$/m)
+    expect(stdout).toMatch(/label \d+\.\d\d s/)
+    const { labelReason, classes, files } = JSON.parse((await label('--model', untrained, '--json')).stdout)
+    expect({ labelReason, files }).toEqual({
+      labelReason: 'untrained',
+      files: { labels: null, instances: null, overlay: null },
+    })
+    for (const { id, confidence } of classes) expect({ id, confidence }).toEqual({ id: 'unknown', confidence: null })
+  })
+
+  test('counts options out of range and an unknown class as a wrong command line', async () => {
+    const many = await label('--model', bundle, '--points', '500')
+    expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/pointsPerSide/) })
+    const unknown = await label('--model', bundle, '--classes', 'no_such_class')
+    expect(unknown).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/UNKNOWN_CLASS/) })
+  })
+
+  function label(...args: string[]) {
+    return run('label', scan, '--device', 'cpu', '--points', '6', ...args)
   }
 })
 

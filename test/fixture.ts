@@ -17,6 +17,15 @@ export async function copiedBundle(): Promise<string> {
   return folder
 }
 
+/** A copy that says its semantic part has not been trained; removed afterwards. */
+export async function untrainedBundle(): Promise<string> {
+  const folder = await copiedBundle()
+  await editJson(join(folder, 'manifest.json'), (manifest) => {
+    manifest.semantic = 'untrained'
+  })
+  return folder
+}
+
 /** Replaces a file and makes the manifest agree. */
 export async function forgeFile(folder: string, name: string, content: string | Buffer): Promise<void> {
   await writeFile(join(folder, name), content)

@@ -43,6 +43,17 @@ describe('drawOverlay', () => {
     expect(named.equals(plain)).toBe(false)
   })
 
+  test('draws an object in a colour of its own, and refuses what is none', async () => {
+    const object = { mask: block(4, 4, 11, 11), colour: '#20C0A0' }
+    const picture = await draw(grayImage(16, 16, 100), [object])
+    expect(picture.at(4 * 64, 8 * 64)).toEqual([0x20, 0xc0, 0xa0])
+    for (const colour of ['red', '#12345', '#000000" onload="x']) {
+      await expect(draw(grayImage(16, 16, 100), [{ ...object, colour }])).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      })
+    }
+  })
+
   test('dashes the outline of the semantic mask', async () => {
     const picture = await draw(grayImage(16, 16, 100), [
       { mask: block(1, 1, 14, 14), semanticMask: block(4, 4, 11, 11) },

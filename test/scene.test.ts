@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../lib/addon.js'
 import { type EncodeOptions, type Hit, type MedicalImage, type Prompt, type Scene, SegSam } from '../lib/index.js'
-import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
+import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
 
 const [width, height] = [120, 90]
 let model: SegSam
@@ -283,10 +283,7 @@ describe('classes', () => {
   })
 
   it('and semantic masks are not reported by an untrained bundle; its binary masks are', async () => {
-    const untrained = await copiedBundle()
-    await editJson(join(untrained, 'manifest.json'), (manifest) => {
-      manifest.semantic = 'untrained'
-    })
+    const untrained = await untrainedBundle()
     using own = await SegSam.load(untrained, { device: 'cpu', precision: 'fp32' })
     using ownScene = await own.encode(discImage(width, height))
     const card = { id: 'disc', name: 'Disc', description: 'Round and bright.' }

@@ -4,6 +4,7 @@ import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exitCodeOf, explain, oneLine } from './failure.js'
 import { inspectCommand } from './inspect.js'
+import { labelCommand } from './label.js'
 import { libtorchCommand } from './libtorch.js'
 import { packageVersion } from './package-root.js'
 import { segmentCommand } from './segment.js'
@@ -19,11 +20,19 @@ Exit codes: 0 success, 1 failure, 2 the command line is wrong.
 Examples:
   seg-sam segment scan.png --box 83,87,105,117 --out found
   seg-sam eval models/seg-sam-tiny DATA/nuclei --prompts box,1pt --report out
+  seg-sam label scan.png --out labelled
   seg-sam inspect models/seg-sam-tiny
   seg-sam doctor`,
   )
 
-for (const command of [segmentCommand(), evalCommand(), inspectCommand(), doctorCommand(), libtorchCommand()]) {
+for (const command of [
+  segmentCommand(),
+  labelCommand(),
+  evalCommand(),
+  inspectCommand(),
+  doctorCommand(),
+  libtorchCommand(),
+]) {
   command.option('--debug', 'show the stack of an error').exitOverride()
   command.configureOutput({ outputError: (text, write) => write(usageError(text, `seg-sam ${command.name()}`)) })
   program.addCommand(command)

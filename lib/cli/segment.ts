@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { readImage } from '../image.js'
 import type { Mask } from '../mask.js'
@@ -8,11 +8,11 @@ import { SegSam } from '../model.js'
 import { drawOverlay } from '../overlay.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit } from '../scene.js'
-import { defaultBundle } from './package-root.js'
+import { bundleOption, list, number, window } from './options.js'
 import { Progress } from './progress.js'
-import { numbers, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
+import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
-import { table } from './table.js'
+import { percent, table, twoDigits } from './table.js'
 
 interface SegmentOptions {
   model: string
@@ -56,10 +56,6 @@ export function segmentCommand(): Command {
         command.error('error: no prompt given, at least one --box or --point is needed')
       return segment(path, collected.prompts, options)
     })
-}
-
-function bundleOption(): Option {
-  return new Option('-m, --model <bundle>', 'folder of the model').default(defaultBundle, 'the one in this package')
 }
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
@@ -159,28 +155,4 @@ function otherClasses(objects: ObjectResult[]): string {
     .sort((a, b) => b.probability - a.probability)
     .map(({ name, probability }) => `${name} ${percent(probability)}`)
     .join(', ')
-}
-
-/** `toFixed` alone writes a predicted IoU of -0.001 as -0.00. */
-function twoDigits(value: number): string {
-  return (Math.round(100 * value) / 100 + 0).toFixed(2)
-}
-
-function percent(probability: number): string {
-  return `${Math.round(100 * probability)} %`
-}
-
-function list(text: string): string[] {
-  const entries = text.split(',').map((entry) => entry.trim())
-  if (entries.includes('')) throw new InvalidArgumentError('Allowed: class ids as a,b,c.')
-  return entries
-}
-
-function number(text: string): number {
-  return numbers(text, 1, 'a number')[0]!
-}
-
-function window(text: string): [number, number] {
-  const [low, high] = numbers(text, 2, 'two intensities low,high, for example -160,240')
-  return [low!, high!]
 }

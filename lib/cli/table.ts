@@ -10,3 +10,12 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .trimEnd()
   return [line(head), ...rows.map(line)].join('\n')
 }
+
+/** `toFixed` alone writes a predicted IoU of -0.001 as -0.00. */
+export function twoDigits(value: number): string {
+  return (Math.round(100 * value) / 100 + 0).toFixed(2)
+}
+
+export function percent(probability: number): string {
+  return `${Math.round(100 * probability)} %`
+}

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { pointGrid } from '../../lib/everything/point-grid.js'
 import { type Prompt, SegSam } from '../../lib/index.js'
 
 /**
@@ -29,6 +30,13 @@ interface Case {
   logits: Stored
   iou: Stored
   mask?: Stored
+}
+
+interface FoundCase {
+  predIouThresh: number
+  stabilityScoreThresh: number
+  stabilityScoreOffset: number
+  objects: { predictedIou: number; bbox: [number, number, number, number]; area: number }[]
 }
 
 describe.each(references)('%s', (folder) => {
@@ -62,6 +70,42 @@ describe.each(references)('%s', (folder) => {
       })
     }
   })
+})
+
+/** What make_everything.py added to `micro`. */
+describe('masks of a grid of points', () => {
+  const folder = join(committed, 'micro')
+  const { pointsPerSide, points, cases } = JSON.parse(readFileSync(join(folder, 'everything.json'), 'utf8')) as {
+    pointsPerSide: number
+    points: [number, number][]
+    cases: FoundCase[]
+  }
+
+  test('the points are those of the reference', () => {
+    const grid = pointGrid(pointsPerSide, 96, 96)
+    expect(grid).toHaveLength(2 * points.length)
+    for (const [i, [x, y]] of points.entries()) {
+      expect(grid[2 * i]).toBeCloseTo(x, 4)
+      expect(grid[2 * i + 1]).toBeCloseTo(y, 4)
+    }
+  })
+
+  test.each(cases)(
+    'predicted IoU above $predIouThresh, stability from $stabilityScoreThresh on: the same masks',
+    async ({ objects, ...thresholds }) => {
+      using model = await SegSam.load(join(folder, 'bundle'), { device: 'cpu', precision: 'fp32' })
+      const data = new Uint8Array(readFileSync(join(folder, 'image.rgb')))
+      using scene = await model.encode({ data, width: 96, height: 96, channels: 3 })
+      const found = await scene.segmentEverything({ pointsPerSide, ...thresholds, boxNmsThresh: 1 })
+      expect(found).toHaveLength(objects.length)
+      const byIou = objects.toSorted((a, b) => b.predictedIou - a.predictedIou)
+      for (const [i, { predictedIou, bbox, area }] of byIou.entries()) {
+        expect(found[i]!.predictedIou).toBeCloseTo(predictedIou, 3)
+        expect(Math.abs(found[i]!.area - area)).toBeLessThanOrEqual(1 + area / 1000)
+        for (const [side, value] of found[i]!.bbox.entries()) expect(Math.abs(value - bbox[side]!)).toBeLessThanOrEqual(1)
+      }
+    },
+  )
 })
 
 /** Corners (labels 2 and 3) become a box; the padding point (label -1) is the library's to add. */

@@ -1,0 +1,92 @@
+import type { MedicalImage } from '../image.js'
+import { classColour } from '../label-map/colours.js'
+import type { LabelledClass, LabelMap } from '../label-map.js'
+import type { ModelInfo } from '../model.js'
+import type { Hit } from '../scene.js'
+import { packageVersion } from './package-root.js'
+
+/**
+ * What `seg-sam label --json` writes to stdout, and `--out` to `result.json`. Fields may be added; those here keep their
+ * meaning as long as `schema` is 1.
+ */
+export interface LabelResult {
+  schema: 1
+  /** Version of seg-sam. */
+  version: string
+  image: { path: string; width: number; height: number; channels: 1 | 3 | 4 }
+  model: ModelInfo
+  /** By the value of their pixels in `labels.png`, in which 0 is background. */
+  classes: ClassResult[]
+  /** The objects of countable classes, by the number of their pixels in `instances.png`. */
+  instances: InstanceResult[]
+  /** Why there is no class but `unknown`; `null` where there is one. */
+  labelReason: Hit['labelReason']
+  /** In the folder given with `--out`; `null` without it, and for `instances` where no class is countable. */
+  files: { labels: string | null; instances: string | null; overlay: string | null }
+  /** Wall-clock time of each step. */
+  seconds: Record<string, number>
+}
+
+export interface ClassResult {
+  value: number
+  id: string
+  name: string
+  codes: LabelledClass['codes']
+  countable: boolean
+  /** In the overlay, `#RRGGBB`. */
+  colour: string
+  pixels: number
+  /** Share of the image, 0 to 1. */
+  area: number
+  confidence: number | null
+}
+
+export interface InstanceResult {
+  number: number
+  /** Of its class. */
+  value: number
+  pixels: number
+  /** Inclusive pixel indices [x0, y0, x1, y1]. */
+  bbox: [number, number, number, number]
+  confidence: number
+}
+
+export interface Labelling {
+  path: string
+  image: MedicalImage
+  model: ModelInfo
+  map: LabelMap
+}
+
+export function describeLabels({ path, image, model, map }: Labelling): Omit<LabelResult, 'files' | 'seconds'> {
+  const { width, height, channels } = image
+  return {
+    schema: 1,
+    version: packageVersion(),
+    image: { path, width, height, channels },
+    model,
+    classes: map.classes.map(({ area, ...found }) => ({
+      value: found.value,
+      id: found.id,
+      name: found.name,
+      codes: found.codes,
+      countable: found.countable,
+      colour: colourOf(found),
+      pixels: area,
+      area: area / (width * height),
+      confidence: found.confidence,
+    })),
+    instances: map.instances.map(({ number, value, area, bbox, confidence }) => ({
+      number,
+      value,
+      pixels: area,
+      bbox,
+      confidence,
+    })),
+    labelReason: map.labelReason,
+  }
+}
+
+export function colourOf({ value, confidence }: Pick<LabelledClass, 'value' | 'confidence'>): string {
+  return classColour(value, confidence === null)
+}

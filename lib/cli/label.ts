@@ -1,0 +1,137 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import type { Device, Precision } from '../addon.js'
+import { readImage } from '../image.js'
+import type { LabelledClass, LabelMap } from '../label-map.js'
+import { SegSam } from '../model.js'
+import { drawOverlay, type OverlayObject } from '../overlay.js'
+import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
+import { bundleOption, list, number, window } from './options.js'
+import { Progress } from './progress.js'
+import { percent, table, twoDigits } from './table.js'
+
+interface LabelOptions {
+  model: string
+  device: Device
+  precision: Precision
+  points: number
+  classes?: string[]
+  minArea?: number
+  largest?: true
+  fillHoles?: true
+  window?: [number, number]
+  page?: number
+  out?: string
+  json?: true
+}
+
+export function labelCommand(): Command {
+  return new Command('label')
+    .description('Divide the whole image among the classes of the model, without a prompt.')
+    .argument('<image>', 'PNG, JPEG, TIFF or WebP, 8-bit, 16-bit or float')
+    .addOption(bundleOption())
+    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', number, 32)
+    .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
+    .option('--min-area <pixels>', 'drop smaller regions of a class', number)
+    .option('--largest', 'keep only the largest region of each class, or of each object of a countable class')
+    .option('--fill-holes', 'fill holes, but where another class lies in them')
+    .option('--window <low,high>', 'intensities shown as black and white, for images of more than 8 bits', window)
+    .option('--page <n>', 'page of a file with several, from 0', number)
+    .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')
+    .option('--json', 'write the result to stdout as JSON, and nothing else')
+    .action(label)
+}
+
+async function label(path: string, options: LabelOptions): Promise<void> {
+  const progress = new Progress()
+  const { classes, page, window, device, precision, out } = options
+  const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
+  using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
+  const map = await progress.step('label', () =>
+    scene.labelMap({
+      pointsPerSide: options.points,
+      regions: { '*': rulesOf(options) },
+      ...(classes && { classes }),
+    }),
+  )
+
+  const labelling = { path, image, model: model.info, map }
+  let files: LabelResult['files'] = { labels: null, instances: null, overlay: null }
+  if (out !== undefined) files = await progress.step('write', () => writePictures(out, labelling, window))
+  const result: LabelResult = { ...describeLabels(labelling), files, seconds: progress.seconds }
+  const json = `${JSON.stringify(result, null, 2)}\n`
+  if (out !== undefined) await writeFile(join(out, 'result.json'), json)
+  process.stdout.write(options.json ? json : `${report(result, out)}\n`)
+}
+
+function rulesOf({ minArea, largest, fillHoles }: LabelOptions) {
+  return {
+    ...(minArea !== undefined && { minArea }),
+    ...(largest && { largestComponent: true }),
+    ...(fillHoles && { fillHoles: true }),
+  }
+}
+
+async function writePictures(
+  folder: string,
+  { image, map }: Labelling,
+  window: [number, number] | undefined,
+): Promise<LabelResult['files']> {
+  await mkdir(folder, { recursive: true })
+  const counts = map.classes.some(({ countable }) => countable)
+  await writeFile(join(folder, 'labels.png'), await map.toPNG())
+  if (counts) await writeFile(join(folder, 'instances.png'), await map.toInstancePNG())
+  // The highest value is that of `unknown`: its outlines lie below those of the classes.
+  const drawn = map.classes.toReversed().map((found) => drawing(map, found))
+  await writeFile(join(folder, 'overlay.png'), await drawOverlay(image, drawn, { window }))
+  return { labels: 'labels.png', instances: counts ? 'instances.png' : null, overlay: 'overlay.png' }
+}
+
+/** The outlines of a class, or of each of its objects where they count, under one name. */
+function drawing(map: LabelMap, found: LabelledClass): OverlayObject {
+  const { id, name, confidence } = found
+  const whole = map.mask(found.value)
+  const parts = found.countable
+    ? map.instances.filter(({ value }) => value === found.value).map((each) => map.instanceMask(each.number))
+    : [whole]
+  return {
+    mask: { bbox: whole.bbox, toPolygons: () => parts.flatMap((part) => part.toPolygons()) },
+    label: confidence === null ? null : { id, name, probability: confidence },
+    colour: colourOf(found),
+  }
+}
+
+function report(result: LabelResult, folder: string | undefined): string {
+  const { image, model, classes, instances, seconds } = result
+  const rows = classes.map(({ value, name, countable, pixels, area, confidence }) => [
+    `${value}`,
+    confidence === null ? UNCLAIMED[result.labelReason === 'untrained' ? 'untrained' : 'unknown'] : name,
+    countable ? `${instances.filter((instance) => instance.value === value).length}` : '',
+    `${pixels}`,
+    percent(area),
+    confidence === null ? '' : twoDigits(confidence),
+  ])
+  const head = ['value', 'class', 'objects', 'pixels', 'area', 'confidence']
+  const lines = [
+    `${image.path}, ${image.width} x ${image.height}, with ${model.name} ${model.version} on ${model.device} (${model.precision})`,
+    '',
+    rows.length > 0 ? table(head, rows, ['value', ...head.slice(2)]) : 'Nothing was found.',
+  ]
+  if (folder !== undefined) {
+    const written = Object.values(result.files).filter((file) => file !== null)
+    lines.push('', `Written to ${folder}: ${[...written, 'result.json'].join(', ')}`)
+  }
+  lines.push(
+    '',
+    Object.entries(seconds)
+      .map(([step, time]) => `${step} ${time.toFixed(2)} s`)
+      .join(', '),
+  )
+  return lines.join('\n')
+}
+
+const UNCLAIMED = { unknown: 'Unknown (no known class)', untrained: 'Unknown (model names no classes)' }

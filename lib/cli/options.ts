@@ -1,0 +1,22 @@
+import { InvalidArgumentError, Option } from 'commander'
+import { defaultBundle } from './package-root.js'
+import { numbers } from './prompt-arguments.js'
+
+export function bundleOption(): Option {
+  return new Option('-m, --model <bundle>', 'folder of the model').default(defaultBundle, 'the one in this package')
+}
+
+export function list(text: string): string[] {
+  const entries = text.split(',').map((entry) => entry.trim())
+  if (entries.includes('')) throw new InvalidArgumentError('Allowed: class ids as a,b,c.')
+  return entries
+}
+
+export function number(text: string): number {
+  return numbers(text, 1, 'a number')[0]!
+}
+
+export function window(text: string): [number, number] {
+  const [low, high] = numbers(text, 2, 'two intensities low,high, for example -160,240')
+  return [low!, high!]
+}
