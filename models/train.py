@@ -41,7 +41,7 @@ from seg_sam.losses import (
 )
 from seg_sam.model import SegSam
 from seg_sam.prompts import add_points, correction_points
-from seg_sam.text import embed_cards, load_text_encoder
+from seg_sam.text import embed_cards, load_text_encoder, some_sentences
 
 
 def main() -> None:
@@ -155,6 +155,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=8, help="prompts an image")
     parser.add_argument("--boxes", type=float, default=0.65, help="share of prompts that start as boxes")
     parser.add_argument("--rounds", type=float, default=0.35, help="share of steps with a round of corrections")
+    parser.add_argument("--sentences", type=float, default=0.6, help="share of a card's sentences seen in a step")
     parser.add_argument("--dense", type=float, default=1.0, help="weight of the encoder's auxiliary pixel classes")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--weight-decay", type=float, default=0.05)
@@ -185,6 +186,7 @@ class Learner(nn.Module):
         self.register_buffer("sentences", sentences, persistent=False)
         self.register_buffer("valid", valid, persistent=False)
         self.alignment, self.dense, self.encoder_only = args.alignment, args.dense, args.encoder_only
+        self.sentence_share = args.sentences
         config = model.config
         self.register_buffer("mean", torch.tensor(config.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.pixel_std).reshape(1, 3, 1, 1), persistent=False)
@@ -201,7 +203,8 @@ class Learner(nn.Module):
             return parts["dense"], {"dense": parts["dense"].detach()}
         class_tokens = summary = None
         if model.semantic != "none":
-            vectors = model.text_to_vision.embed_classes(self.sentences, self.valid)
+            valid = some_sentences(self.valid, self.sentence_share) if self.training else self.valid
+            vectors = model.text_to_vision.embed_classes(self.sentences, valid)
             pe = model.prompt_encoder.image_positions()
             class_tokens, summary = model.text_to_vision.condition(features[0], pe, vectors)
 

@@ -33,6 +33,16 @@ def tokenize(tokenizer: Tokenizer, sentences: list[str]) -> tuple[Tensor, Tensor
     return ids, attention
 
 
+def some_sentences(valid: Tensor, share: float) -> Tensor:
+    """A random choice among a class's sentences (K, M) bool, at least one of each class: for training.
+
+    A class is then known by any part of its card, not by all of it together.
+    """
+    score = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, 2.0)
+    first = score == score.min(dim=1, keepdim=True).values
+    return valid & ((score < share) | first)
+
+
 @torch.no_grad()
 def embed_cards(encoder: TextEncoder, tokenizer: Tokenizer, cards: list[dict]) -> tuple[Tensor, Tensor]:
     """Sentence embeddings (K, M, D) and which of them exist (K, M)."""

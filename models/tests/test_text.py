@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer
 
 from seg_sam.class_cards import read_cards, select_cards, sentences_of
-from seg_sam.text import LENGTH, embed_cards, load_text_encoder, tokenize
+from seg_sam.text import LENGTH, embed_cards, load_text_encoder, some_sentences, tokenize
 from seg_sam.text_encoder import TextEncoder
 
 
@@ -93,3 +93,13 @@ def test_cards_are_valid_json_with_a_schema():
 
     for file in CARDS.glob("*.json"):
         assert json.loads(file.read_text())["schema"] == 1, file.name
+
+
+def test_some_sentences_are_a_part_of_each_card_and_never_none():
+    valid = torch.tensor([[True] * 6, [True, True, False, False, False, False], [True] + [False] * 5])
+    drawn = torch.stack([some_sentences(valid, 0.5) for _ in range(200)])
+    assert not (drawn & ~valid).any()
+    assert drawn.any(dim=2).all()
+    assert 2.5 < drawn[:, 0].sum(dim=1).float().mean() < 3.6
+    assert (some_sentences(valid, 1.0) == valid).all()
+    assert (some_sentences(valid, 0.0).sum(dim=1) == 1).all()
