@@ -19,6 +19,14 @@ HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
+def _empty_dict(*_: object) -> dict:
+    return {}
+
+
+# SAM-Med2D's training saves the optimiser itself beside the weights. These hold tensors and numbers, and are dropped.
+OPTIMISERS = [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, dict, (_empty_dict, "collections.defaultdict")]
+
+
 def read_checkpoint(path: Path) -> dict:
     """What a file holds: a `.safetensors`, or whatever of tensors, numbers and names `torch.save` wrote.
 
@@ -41,7 +49,8 @@ def read_checkpoint(path: Path) -> dict:
 
 def _load_pickled(path: Path) -> dict:
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(OPTIMISERS):
+            saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever a damaged file leads it to
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is None:
