@@ -12,7 +12,7 @@ console.log('Looking for libtorch and the addon ...')
 run('native/install/install.mjs')
 
 const image = 'examples/images/mni152_coronal_y-18.png'
-const boxes = ['61,71,80,95', '83,71,103,95', '43,101,65,114', '98,101,121,114']
+const boxes = ['61,71,80,95', '43,101,65,114', '98,101,121,114', '85,61,101,72', '66,99,98,136']
 console.log(`\nSegmenting ${image} ...\n`)
 run(
   'dist/cli/main.js',
