@@ -42,8 +42,11 @@ export type NewClassCard =
 const text = z.string().trim().min(1)
 const texts = z.array(text).readonly()
 
+/** `unknown` and `*` have a meaning of their own in label maps. */
+const RESERVED = ['unknown', '*']
+
 const cardShape = {
-  id: text,
+  id: text.refine((id) => !RESERVED.includes(id), 'not unknown or *, which label maps use'),
   name: text,
   synonyms: texts.optional(),
   codes: z

@@ -118,6 +118,11 @@ export function intensityRange({ data, channels }: MedicalImage): [low: number, 
   return [low, low < high ? high : low + Math.max(1, Math.abs(low))]
 }
 
+/** The window that `encode` takes where none is given; `undefined`: 0 to 255, or percentiles beyond 8 bits. */
+export function defaultWindowOf(model: { defaultWindow: 'auto' | 'min_max' }, image: MedicalImage) {
+  return model.defaultWindow === 'min_max' ? intensityRange(image) : undefined
+}
+
 async function contentOf(path: string | URL): Promise<Buffer> {
   try {
     return await readFile(path)

@@ -5,7 +5,7 @@ import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { ClassBook, type ClassCard, type NewClassCard } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
-import { checkImage, checkWindow, intensityRange, type MedicalImage } from './image.js'
+import { checkImage, checkWindow, defaultWindowOf, type MedicalImage } from './image.js'
 import { checkOptions } from './options.js'
 import { Scene } from './scene.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
@@ -218,7 +218,7 @@ export class SegSam {
         width,
         height,
         channels,
-        window: window ? ([...window] as [number, number]) : this.#defaultWindow(image),
+        window: window ? ([...window] as [number, number]) : (defaultWindowOf(this.info, image) ?? null),
         borrow: borrow && !canShrink(data.buffer),
       }
     })
@@ -230,11 +230,6 @@ export class SegSam {
       holdsCallersMemory: borrow,
     })
     return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
-  }
-
-  /** `null` leaves it to the addon. */
-  #defaultWindow(image: MedicalImage): [number, number] | null {
-    return this.#manifest.default_window === 'min_max' ? intensityRange(image) : null
   }
 }
 

@@ -45,7 +45,7 @@ const LABEL_SIZE = 22
 const MIN_WIDTH = 520
 
 /**
- * Draws what was found: the image, scaled to a comfortable size and windowed as the model saw it, with the outline of
+ * Draws what was found: the image, scaled to a comfortable size and windowed as the model sees it by default, with the outline of
  * each mask (solid, orange or a colour of its own), of each semantic mask (dashed blue), the prompts (yellow boxes;
  * green + and red - points) and the name and probability of each object, placed beside it. A legend stands below.
  *

@@ -76,7 +76,7 @@ def main() -> None:
     model = SegSam(config)
     learner = Learner(model, len(class_ids), sentences, valid, args).to(device)
     if args.start:
-        load_start(learner, args.start)
+        load_start(learner, args.start, class_ids)
     freeze(learner, args.freeze)
     if device.type == "cpu":
         learner = learner.to(memory_format=torch.channels_last)
@@ -406,18 +406,24 @@ def freeze(learner: Learner, what: str) -> None:
         parameter.requires_grad_(what == "encoder-but-adapters" and ".Adapter." in name)
 
 
-def load_start(learner: Learner, path: Path) -> None:
+def load_start(learner: Learner, path: Path, class_ids: list[str]) -> None:
     """Loads what a checkpoint has of the model; says what starts fresh."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     # SAM's checkpoints may hold the normalisation, which is the config's here.
     weights = {k: v for k, v in saved.get("model", saved).items() if k not in ("pixel_mean", "pixel_std")}
-    missing, unexpected = learner.model.load_state_dict(weights, strict=False)
+    try:
+        missing, unexpected = learner.model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} is of another architecture or version: {str(error).splitlines()[1].strip()}"
+        ) from error
     if unexpected:
         raise ValueError(f"{path} has keys this size does not: {', '.join(unexpected[:8])}")
-    head = saved.get("dense_head", {})
-    own = learner.dense_head.state_dict()
-    if head.keys() == own.keys() and all(head[k].shape == own[k].shape for k in own):
-        learner.dense_head.load_state_dict(head)
+    # Its rows are classes.
+    if "dense_head" in saved and saved.get("classes") == class_ids:
+        learner.dense_head.load_state_dict(saved["dense_head"])
+    else:
+        missing.append("dense_head")
     print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")
 
 
@@ -455,6 +461,7 @@ def save_model(path: Path, learner: Learner, class_ids: list[str], args, state) 
                 "steps": state["step"],
                 "minutes": state["elapsed"] / 60,
                 "seed": args.seed,
+                "encoder_only": args.encoder_only,
             },
         },
         path,

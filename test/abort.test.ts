@@ -37,7 +37,7 @@ describe('a signal', () => {
     const kept = 2
     expect(addon().counters().queued).toBeLessThanOrEqual(kept)
     for (const result of await Promise.allSettled(dropped)) expect(result).toEqual({ status: 'rejected', reason })
-    expect(await Promise.all([first, last])).toHaveLength(2)
+    for (const each of await Promise.all([first, last])) each.dispose()
     expect(addon().counters().queued).toBe(0)
   })
 

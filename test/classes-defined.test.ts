@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Hit, type NewClassCard, type Scene, SegSam } from '../lib/index.js'
-import { bundle, copiedBundle, discImage, editJson } from './fixture.js'
+import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
 
 const box = { box: [15, 10, 45, 35] as const }
 const blob = {
@@ -121,7 +121,7 @@ describe('a class that is defined', () => {
   })
 
   it('in an untrained bundle is not named either', async () => {
-    using untrained = await SegSam.load(bundle, { device: 'cpu' })
+    using untrained = await SegSam.load(await untrainedBundle(), { device: 'cpu' })
     await untrained.defineClass(blob)
     const [hit] = await (await untrained.encode(discImage(60, 45))).segment([box])
     expect(hit).toMatchObject({ label: null, labelReason: 'untrained', candidates: [] })
@@ -178,6 +178,8 @@ describe('refused, and nothing changes', () => {
     ['an unknown option', blob, { overwrite: true }],
     ['an option of another type', blob, { replace: 'yes' }],
     ['a signal that is none', blob, { signal: {} }],
+    ['an id that label maps use', { ...blob, id: 'unknown' }],
+    ['the id for all classes of label maps', { ...blob, id: '*' }],
   ]
   for (const [name, card, options] of refused) {
     it(name, async () => {

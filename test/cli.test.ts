@@ -193,6 +193,35 @@ describe('seg-sam segment', () => {
     expect(idsOf(JSON.parse(restricted.stdout).objects[0]).sort()).toEqual(allowed.sort())
   })
 
+  test('draws the image in the window that the bundle takes by default', async () => {
+    const data = Uint8Array.from({ length: 80 * 60 }, (_, i) => 10 + (i % 31))
+    const dim = join(folder, 'dim.png')
+    await sharp(data, { raw: { width: 80, height: 60, channels: 1 } })
+      .png()
+      .toFile(dim)
+    const whole = await copiedBundle()
+    await editJson(join(whole, 'manifest.json'), (manifest) => {
+      manifest.default_window = 'min_max'
+    })
+    const overlays = await Promise.all(
+      [
+        ['--model', whole],
+        ['--model', bundle, '--window', '10,40'],
+        ['--model', bundle],
+      ].map(async (args, i) => {
+        const out = join(folder, `window-${i}`)
+        expect(await run('segment', dim, '--device', 'cpu', '--box', '5,5,40,40', '--out', out, ...args)).toMatchObject(
+          {
+            code: 0,
+          },
+        )
+        return readFile(join(out, 'overlay.png'))
+      }),
+    )
+    expect(overlays[0]!.equals(overlays[1]!)).toBe(true)
+    expect(overlays[0]!.equals(overlays[2]!)).toBe(false)
+  })
+
   test('reports nothing of an untrained semantic part: no class, no mask, no agreement', async () => {
     const untrained = await untrainedBundle()
     const { classes } = JSON.parse(await readFile(join(untrained, 'classes.json'), 'utf8'))

@@ -29,7 +29,7 @@ describe.skipIf(!existsSync(join(root, 'models/seg-sam-tiny/manifest.json')))('R
   const commands = blocks('sh').flatMap((block) => block.match(/^npx seg-sam .*$/gm) ?? [])
   test.each(commands)('%s', async (command) => {
     const words = command.split(/\s+/).slice(2)
-    const args = words.map((word) => (word === 'found' ? join(out, word) : word))
+    const args = words.map((word) => (['found', 'labelled'].includes(word) ? join(out, word) : word))
     const { stdout } = await run(process.execPath, ['dist/cli/main.js', ...args], { cwd: root })
     expect(stdout).not.toBe('')
   })

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
-import { readImage } from '../image.js'
+import { defaultWindowOf, readImage } from '../image.js'
 import type { LabelledClass, LabelMap } from '../label-map.js'
 import { SegSam } from '../model.js'
 import { drawOverlay, type OverlayObject } from '../overlay.js'
@@ -47,9 +47,10 @@ export function labelCommand(): Command {
 
 async function label(path: string, options: LabelOptions): Promise<void> {
   const progress = new Progress()
-  const { classes, page, window, device, precision, out } = options
+  const { classes, page, device, precision, out } = options
   const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  const window = options.window ?? defaultWindowOf(model.info, image)
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const map = await progress.step('label', () =>
     scene.labelMap({

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
-import { readImage } from '../image.js'
+import { defaultWindowOf, readImage } from '../image.js'
 import type { Mask } from '../mask.js'
 import { SegSam } from '../model.js'
 import { drawOverlay } from '../overlay.js'
@@ -60,9 +60,10 @@ export function segmentCommand(): Command {
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
   const progress = new Progress()
-  const { classes, threshold, page, window, device, precision } = options
+  const { classes, threshold, page, device, precision } = options
   const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  const window = options.window ?? defaultWindowOf(model.info, image)
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const hits = await progress.step('segment', () =>
     scene.segment(prompts, {

@@ -1,5 +1,6 @@
 import sharp from 'sharp'
 import { SegSamError } from '../errors.js'
+import { defaultWindowOf, type MedicalImage } from '../image.js'
 import type { Mask } from '../mask.js'
 import type { SegSam } from '../model.js'
 import { displayPixels } from '../overlay.js'
@@ -32,7 +33,10 @@ export async function picturesOf(
       const object = labelled.objects.find(({ number }) => number === one.number)!
       using scene = await model.encode(labelled.image)
       const answers = await askAbout(scene, listed!, [object], { ...options, prompts: [one.prompt] })
-      pictures.set(one, await drawn(labelled.image, object, answers.get(one.prompt)![0]!))
+      pictures.set(
+        one,
+        await drawn(labelled.image, defaultWindowOf(model.info, labelled.image), object, answers.get(one.prompt)![0]!),
+      )
     } catch (error) {
       if (!(error instanceof SegSamError)) throw error
     }
@@ -42,7 +46,8 @@ export async function picturesOf(
 
 /** The part of the image around the object, its outline and those found, and the prompt; a WebP as data URI. */
 async function drawn(
-  image: Parameters<typeof displayPixels>[0],
+  image: MedicalImage,
+  window: [number, number] | undefined,
   object: LabelledObject,
   { prompt, hit }: Answer,
 ): Promise<string> {
@@ -59,7 +64,7 @@ async function drawn(
     `<path d="${outline(truth, toPicture)}" stroke="${COLOURS.truth}"/>` +
     `<path d="${outline(hit.mask, toPicture)}" stroke="${COLOURS.mask}"/>` +
     `${hit.semanticMask ? `<path d="${outline(hit.semanticMask, toPicture)}" stroke="${COLOURS.semanticMask}" stroke-dasharray="5 4"/>` : ''}</svg>`
-  const content = await sharp(displayPixels(image), {
+  const content = await sharp(displayPixels(image, window), {
     raw: { width: image.width, height: image.height, channels: 3 },
   })
     .extract(crop)

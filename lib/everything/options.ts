@@ -32,7 +32,7 @@ export interface EverythingOptions {
   boxNmsThresh?: number
   /** Holes and islands of masks that are smaller, in pixels, are filled or removed. Default 0: none. */
   minMaskRegionArea?: number
-  /** The classes that may be named, as in `scene.segment`. Default: all of the bundle. */
+  /** The classes that may be named, as in `scene.segment`. Default: all of `model.classes`. */
   classes?: readonly (string | NewClassCard)[]
   /** Stops between two batches, then rejects with `signal.reason`. */
   signal?: AbortSignal

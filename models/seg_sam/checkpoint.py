@@ -108,6 +108,13 @@ def trained_model(saved: dict, path: Path) -> tuple[SegSam, list[str]]:
     """The model of a checkpoint that `train.py` wrote, and the classes it was trained on."""
     if not is_trained_here(saved):
         raise ValueError(f"{path} is not what train.py writes; convert.py takes checkpoints of SAM and its relatives")
+    if saved.get("training", {}).get("encoder_only"):
+        raise ValueError(
+            f"of {path} only the encoder is trained: give it to train.py --start, then export what that writes"
+        )
     model = SegSam(Config.from_dict(saved["config"])).eval()
-    model.load_state_dict(saved["model"])
+    try:
+        model.load_state_dict(saved["model"])
+    except RuntimeError as error:
+        raise ValueError(f"{path} is of another version of the model: {str(error).splitlines()[1].strip()}") from error
     return model, saved["classes"]

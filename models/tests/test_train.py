@@ -12,6 +12,7 @@ import torch
 
 import train
 from seg_sam.batch import PromptedBatches
+from seg_sam.checkpoint import trained_model
 from seg_sam.config import Config
 from seg_sam.dataset import read_dataset
 from seg_sam.model import SegSam
@@ -173,6 +174,8 @@ def test_the_encoder_alone_is_a_first_stage(run_main, arguments, tmp_path):
     before, after = (checkpoint(tmp_path / out / "model.ckpt") for out in ("none", "first"))
     changed = {k.split(".")[0] for k, v in before["model"].items() if not torch.equal(v, after["model"][k])}
     assert changed == {"image_encoder"}
+    with pytest.raises(ValueError, match="only the encoder is trained"):
+        trained_model(after, tmp_path / "first" / "model.ckpt")
     run_main(train, *arguments("second", steps=1, lr=0, start=tmp_path / "first" / "model.ckpt"))
     second = checkpoint(tmp_path / "second" / "model.ckpt")
     for part in ("model", "dense_head"):
