@@ -193,7 +193,7 @@ def test_a_checkpoint_in_the_layout_of_sam_is_a_start(run_main, arguments, tmp_p
     weights = lively(SegSam(config)).state_dict()
     torch.save({**weights, "pixel_mean": torch.zeros(3, 1, 1), "pixel_std": torch.ones(3, 1, 1)}, tmp_path / "sam.pth")
     run_main(train, *arguments(steps=1, lr=0, start=tmp_path / "sam.pth"))
-    assert "fresh: semantic_decoder, text_to_vision" in capsys.readouterr().out
+    assert "fresh: dense_head, semantic_decoder, text_to_vision" in capsys.readouterr().out
     after = checkpoint(tmp_path / "run" / "model.ckpt")["model"]
     assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in weights.items())
 
