@@ -9,6 +9,7 @@ import type { ImageRecord } from '../lib/eval/records.js'
 import type { Report } from '../lib/eval/report.js'
 import { bundle, copiedBundle, editJson, untrainedBundle } from './fixture.js'
 import { type Block, ownFolder, writeGray, writeSlices } from './labelled-images.js'
+import { runProgram } from './run-program.js'
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
@@ -204,14 +205,14 @@ describe('seg-sam eval', () => {
     [['b', 'd', '--report', 'r', '--batch', '1.5']],
     [['b', 'd', '--report', 'r', '--tolerance', '0']],
   ])('refuses %j with exit code 2 and nothing on stdout', async (args) => {
-    const { code, stdout, stderr } = await run([program, 'eval', ...args])
+    const { code, stdout, stderr } = await runProgram([program, 'eval', ...args])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).not.toBe('')
   })
 })
 
 function evaluate(...options: string[]) {
-  return run(commandLine(options))
+  return runProgram(commandLine(options))
 }
 
 /** `--bundle`, which the command does not have, takes the place of the fixture. */
@@ -219,20 +220,6 @@ function commandLine(options: readonly string[]): string[] {
   const at = options.indexOf('--bundle')
   const rest = at < 0 ? options : options.toSpliced(at, 2)
   return [program, 'eval', at < 0 ? bundle : options[at + 1]!, set, ...rest, '--report', out, '--device', 'cpu']
-}
-
-async function run(args: readonly string[]) {
-  const child = spawn(process.execPath, args)
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text
-  })
-  const code = await new Promise((resolve) => child.on('close', resolve))
-  return { code, stdout, stderr }
 }
 
 async function readReport(): Promise<Report> {

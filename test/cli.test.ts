@@ -7,6 +7,7 @@ import sharp from 'sharp'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Mask } from '../lib/index.js'
 import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
+import { runProgram } from './run-program.js'
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
@@ -399,16 +400,6 @@ function run(...args: string[]) {
   return runWith({}, ...args)
 }
 
-async function runWith(environment: Record<string, string>, ...args: string[]) {
-  const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, ...environment }, cwd: folder })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text
-  })
-  const code = await new Promise((resolve) => child.on('close', resolve))
-  return { code, stdout, stderr }
+function runWith(environment: Record<string, string>, ...args: string[]) {
+  return runProgram([program, ...args], { env: { ...process.env, ...environment }, cwd: folder })
 }

@@ -9,6 +9,7 @@ import { drawOverlay, type OverlayObject } from '../overlay.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
 import { bundleOption, list, number, window } from './options.js'
 import { Progress } from './progress.js'
+import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
 interface LabelOptions {
@@ -118,7 +119,7 @@ function report(result: LabelResult, folder: string | undefined): string {
   ])
   const head = ['value', 'class', 'objects', 'pixels', 'area', 'confidence']
   const lines = [
-    `${image.path}, ${image.width} x ${image.height}, with ${model.name} ${model.version} on ${model.device} (${model.precision})`,
+    subject(image, model),
     '',
     rows.length > 0 ? table(head, rows, ['value', ...head.slice(2)]) : 'Nothing was found.',
   ]
@@ -126,12 +127,7 @@ function report(result: LabelResult, folder: string | undefined): string {
     const written = Object.values(result.files).filter((file) => file !== null)
     lines.push('', `Written to ${folder}: ${[...written, 'result.json'].join(', ')}`)
   }
-  lines.push(
-    '',
-    Object.entries(seconds)
-      .map(([step, time]) => `${step} ${time.toFixed(2)} s`)
-      .join(', '),
-  )
+  lines.push('', timings(seconds))
   return lines.join('\n')
 }
 

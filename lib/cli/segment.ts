@@ -12,6 +12,7 @@ import { bundleOption, list, number, window } from './options.js'
 import { Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
+import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
 interface SegmentOptions {
@@ -121,19 +122,10 @@ function report(result: SegmentResult, folder: string | undefined): string {
   ])
   const head = ['#', 'prompt', 'class', 'probability', 'predicted IoU', 'agreement', 'area (pixels)']
   const others = otherClasses(objects)
-  const lines = [
-    `${image.path}, ${image.width} x ${image.height}, with ${model.name} ${model.version} on ${model.device} (${model.precision})`,
-    '',
-    table(head, rows, head.slice(3)),
-  ]
+  const lines = [subject(image, model), '', table(head, rows, head.slice(3))]
   if (others) lines.push('', `Also in the image: ${others}`)
   if (folder !== undefined) lines.push('', `Written to ${folder}: overlay.png, result.json and the masks`)
-  lines.push(
-    '',
-    Object.entries(seconds)
-      .map(([step, time]) => `${step} ${time.toFixed(2)} s`)
-      .join(', '),
-  )
+  lines.push('', timings(seconds))
   return lines.join('\n')
 }
 
