@@ -40,6 +40,7 @@ from seg_sam.losses import (
     set_loss,
 )
 from seg_sam.model import SegSam
+from seg_sam.optimiser import make_optimisers
 from seg_sam.prompts import add_points, correction_points
 from seg_sam.text import embed_cards, load_text_encoder, some_sentences
 
@@ -81,12 +82,13 @@ def main() -> None:
     if device.type == "cpu":
         learner = learner.to(memory_format=torch.channels_last)
     average = AveragedWeights(learner, args.ema)
-    optimiser = torch.optim.AdamW(parameter_groups(learner, args.weight_decay), lr=args.lr, betas=(0.9, 0.98))
+    optimisers = make_optimisers(learner, args.muon, args.lr, args.weight_decay)
     state = {"step": 0, "elapsed": 0.0}
     if args.resume and (args.out / "last.ckpt").exists():
         saved = torch.load(args.out / "last.ckpt", map_location="cpu", weights_only=True)
         learner.load_state_dict(saved["learner"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, values in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
         state = saved["state"]
         average.load(saved["average"], state["step"])
     wrapped = DistributedDataParallel(learner, find_unused_parameters=True) if world > 1 else learner
@@ -116,7 +118,7 @@ def main() -> None:
         wrapped,
         learner,
         average,
-        optimiser,
+        optimisers,
         loader,
         state,
         metrics,
@@ -158,6 +160,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sentences", type=float, default=0.6, help="share of a card's sentences seen in a step")
     parser.add_argument("--dense", type=float, default=1.0, help="weight of the encoder's auxiliary pixel classes")
     parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--muon", action="store_true", help="Muon for matrices and kernels, AdamW for the rest")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--weights", default="", help="share of each set, for example brain_aseg=3,nuclei=2")
@@ -251,7 +254,7 @@ class Learner(nn.Module):
         return logits
 
 
-def run(args, wrapped, learner, average, optimiser, loader, state, metrics, device, rank, validation, cards, text):
+def run(args, wrapped, learner, average, optimisers, loader, state, metrics, device, rank, validation, cards, text):
     """The loop; `state` counts steps and seconds over resumptions."""
     import numpy as np
 
@@ -272,16 +275,18 @@ def run(args, wrapped, learner, average, optimiser, loader, state, metrics, devi
             * min(1.0, (state["step"] + 1) / 80)
             * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
         )
-        for group in optimiser.param_groups:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = lr
         corrections = bool(rng.random() < args.rounds)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             loss, parts = wrapped(to_device(batch, device), corrections, rng)
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         if torch.isfinite(norm):
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             average.update(learner)
         state["step"] += 1
         for name, value in parts.items():
@@ -293,7 +298,7 @@ def run(args, wrapped, learner, average, optimiser, loader, state, metrics, devi
             bar.n = round(100 * progress, 1)
             bar.set_postfix(step=state["step"], **means)
         if rank == 0 and time.monotonic() - last_save > 300:
-            save_state(args, learner, optimiser, average, state)
+            save_state(args, learner, optimisers, average, state)
             last_save = time.monotonic()
         if rank == 0 and validation and time.monotonic() - last_validation > 60 * args.validate_every:
             with average.applied(learner):
@@ -306,7 +311,7 @@ def run(args, wrapped, learner, average, optimiser, loader, state, metrics, devi
             last_validation = time.monotonic()
     bar.close()
     if rank == 0:
-        save_state(args, learner, optimiser, average, state)
+        save_state(args, learner, optimisers, average, state)
 
 
 class AveragedWeights:
@@ -390,15 +395,6 @@ def parse_weights(text: str, sets: set[str]) -> dict[str, float]:
     return weights
 
 
-def parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay on matrices and kernels only."""
-    trainable = [p for p in learner.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
 def freeze(learner: Learner, what: str) -> None:
     if what == "nothing":
         return
@@ -434,12 +430,12 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return replace(batch, **moved)
 
 
-def save_state(args, learner, optimiser, average, state) -> None:
+def save_state(args, learner, optimisers, average, state) -> None:
     part = args.out / "last.part"
     torch.save(
         {
             "learner": learner.state_dict(),
-            "optimiser": optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in optimisers],
             "average": average.values,
             "state": dict(state),
             "config": learner.model.config.to_dict(),

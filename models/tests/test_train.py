@@ -90,7 +90,7 @@ def test_a_run_writes_metrics_and_checkpoints_that_load_without_code(run_main, a
 
 def test_every_parameter_is_trained(run_main, arguments, tmp_path):
     run_main(train, *arguments(steps=4, rounds=1, boxes=0.5, **{"weight-decay": 0}))
-    moments = checkpoint(tmp_path / "run" / "last.ckpt")["optimiser"]["state"]
+    moments = checkpoint(tmp_path / "run" / "last.ckpt")["optimisers"][0]["state"]
     learner = learner_of(Config.from_dict(checkpoint(tmp_path / "run" / "last.ckpt")["config"]))
     names = [n for group in (2, 1) for n, p in learner.named_parameters() if (p.ndim > 1) == (group == 2)]
     still = {names[i] for i in range(len(names)) if i not in moments or not moments[i]["exp_avg"].any()}
@@ -103,7 +103,8 @@ def test_every_parameter_is_trained(run_main, arguments, tmp_path):
     }
 
 
-def test_a_resumed_run_goes_on_with_step_count_schedule_and_average(run_main, arguments, tmp_path, monkeypatch):
+@pytest.mark.parametrize("muon", [{}, {"muon": True}], ids=["adamw", "muon"])
+def test_a_resumed_run_goes_on_with_step_count_schedule_and_average(run_main, arguments, tmp_path, monkeypatch, muon):
     seen = []
     update = train.AveragedWeights.update
 
@@ -112,15 +113,18 @@ def test_a_resumed_run_goes_on_with_step_count_schedule_and_average(run_main, ar
         seen.append(average.updates)
 
     monkeypatch.setattr(train.AveragedWeights, "update", watched)
-    run_main(train, *arguments(steps=3, rounds=1))
+    run_main(train, *arguments(steps=3, rounds=1, **muon))
     assert checkpoint(tmp_path / "run" / "last.ckpt")["state"]["step"] == 3
-    run_main(train, *arguments(steps=6, rounds=1, resume=True))
+    run_main(train, *arguments(steps=6, rounds=1, resume=True, **muon))
     saved = checkpoint(tmp_path / "run" / "last.ckpt")
     assert saved["state"]["step"] == 6 and seen == [1, 2, 3, 4, 5, 6]
-    assert {int(s["step"]) for s in saved["optimiser"]["state"].values()} == {6}
+    assert {int(s["step"]) for s in saved["optimisers"][0]["state"].values()} == {6}
+    assert len(saved["optimisers"]) == (2 if muon else 1)
+    assert not muon or len(saved["optimisers"][1]["state"]) > 20
     lr = 6e-4 * 6 / 80 * (0.02 + 0.49 * (1 + math.cos(math.pi * 5 / 6)))
-    assert [g["lr"] for g in saved["optimiser"]["param_groups"]] == pytest.approx([lr, lr])
-    assert all(type(g["lr"]) is float for g in saved["optimiser"]["param_groups"])
+    groups = [g for optimiser in saved["optimisers"] for g in optimiser["param_groups"]]
+    assert [g["lr"] for g in groups] == pytest.approx([lr] * len(groups))
+    assert all(type(g["lr"]) is float for g in groups)
 
 
 def test_a_finished_run_takes_no_further_step_when_resumed(run_main, arguments, tmp_path):
@@ -152,7 +156,7 @@ def test_every_switch_takes_training_steps(run_main, arguments, tmp_path, option
     saved = checkpoint(tmp_path / "run" / "model.ckpt")
     assert saved["training"]["steps"] == 2
     assert all(torch.isfinite(v).all() for v in saved["model"].values())
-    moments = checkpoint(tmp_path / "run" / "last.ckpt")["optimiser"]["state"]
+    moments = checkpoint(tmp_path / "run" / "last.ckpt")["optimisers"][0]["state"]
     assert {int(s["step"]) for s in moments.values()} == {2}, "no step was left out for a loss that is not finite"
 
 
