@@ -2,11 +2,12 @@
 /**
  * npm's install script: makes the addon loadable.
  *
- * A build or prebuild that loads is left alone. A prebuild that lacks only libtorch gets a libtorch found on this machine
+ * A prebuild that loads is left alone, and so is a build that is younger than its sources. A prebuild that lacks only libtorch gets a libtorch found on this machine
  * linked to it; where none is found, the command that downloads it is told. Without a prebuild, libtorch is obtained,
  * with a download if need be, and the addon is built. `SEG_SAM_SKIP_INSTALL=1` skips all of it.
  */
 import { spawnSync } from 'node:child_process'
+import { readdirSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { build } from './build.mjs'
@@ -21,7 +22,7 @@ else await install().catch(fail)
 
 async function install() {
   const present = addonFile()
-  if (present && loads(present)) return log(`the addon is ready: ${present}`)
+  if (present && !isOutdated(present) && loads(present)) return log(`the addon is ready: ${present}`)
 
   if (present?.startsWith(join(packageFolder, 'prebuilds'))) {
     const found = await provideLibtorch({ download: false, log }).catch((error) => log(error.message))
@@ -47,6 +48,21 @@ function addonFile() {
   } catch {
     return null
   }
+}
+
+/** Whether a source has changed since the addon was built, as after `git pull`. */
+function isOutdated(file) {
+  if (!file.startsWith(join(packageFolder, 'build'))) return false
+  const built = statSync(file).mtimeMs
+  const native = join(packageFolder, 'native')
+  const sources = readdirSync(native, { recursive: true, withFileTypes: true }).filter(({ name }) =>
+    /\.(cc|h)$/.test(name),
+  )
+  const paths = [
+    join(packageFolder, 'CMakeLists.txt'),
+    ...sources.map(({ parentPath, name }) => join(parentPath, name)),
+  ]
+  return paths.some((path) => statSync(path).mtimeMs > built)
 }
 
 function loads(file) {
