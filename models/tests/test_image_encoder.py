@@ -4,7 +4,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from seg_sam.config import SIZES
-from seg_sam.image_encoder import Adapter, Attention, Block, ImageEncoder, join_windows, partition_windows
+from seg_sam.image_encoder import (
+    Adapter,
+    Attention,
+    Block,
+    ImageEncoder,
+    attend_folded,
+    attend_masked,
+    join_windows,
+    partition_windows,
+)
 from synthetic import MICRO, MICRO_SAM
 
 
@@ -25,6 +34,16 @@ def plain_attention(attention: Attention, x: torch.Tensor) -> torch.Tensor:
                 score[a, b] = (q[a] @ k[b]) / size**0.5 + q[a] @ r_h + q[a] @ r_w
         out[:, head] = score.softmax(dim=1) @ v
     return attention.proj(out.reshape(height, width, channels))
+
+
+@pytest.mark.parametrize("span", [512, 100, 24])
+def test_both_ways_to_add_the_bias_agree_however_the_queries_are_parted(span):
+    height, width, generator = 12, 20, torch.Generator().manual_seed(5)
+    q, k, v = (torch.randn(2, 3, height * width, 8, generator=generator) for _ in range(3))
+    bias_h = torch.randn(2, 3, height * width, height, generator=generator)
+    bias_w = torch.randn(2, 3, height * width, width, generator=generator)
+    folded = attend_folded(q, k, v, bias_h, bias_w, 0.3)
+    torch.testing.assert_close(attend_masked(q, k, v, bias_h, bias_w, 0.3, span), folded, rtol=0, atol=1e-5)
 
 
 def random_positions(attention: Attention) -> None:
