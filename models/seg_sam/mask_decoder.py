@@ -35,8 +35,8 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight], dim=0)
         tokens = torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], dim=1)
         image = prompted_image(features[0], dense, prompts)
-        tokens, image_tokens = self.transformer(to_tokens(image), to_tokens(image_pe), tokens)
-        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features, maps)
+        tokens, image = self.transformer(image, to_tokens(image_pe), tokens)
+        upscaled = self.output_upscaling(to_grid(image, dense), features, maps)
         hyper: list[Tensor] = []
         for i, mlp in enumerate(self.output_hypernetworks_mlps):
             hyper.append(mlp(tokens[:, 1 + i]))
@@ -44,13 +44,23 @@ class MaskDecoder(nn.Module):
 
 
 def prompted_image(embedding: Tensor, dense: Tensor, prompts: int) -> Tensor:
-    """(B, C, H, W) embeddings repeated for their prompts, plus each prompt's dense embedding: (B·P, C, H, W)."""
-    return embedding.repeat_interleave(prompts // embedding.shape[0], dim=0) + dense
+    """(B, C, H, W) embeddings plus each prompt's dense embedding (B·P or 1, C, H, W): (B·P, H·W, C), or (1, H·W, C)
+    where the prompts of one image share it.
+    """
+    image = to_tokens(embedding)
+    if image.shape[0] > 1:
+        image = image.repeat_interleave(prompts // image.shape[0], dim=0)
+    return image + to_tokens(dense)
 
 
 def to_tokens(image: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H·W, C)."""
-    return image.flatten(2).transpose(1, 2)
+    """(B, C, H, W) to (B, H·W, C), contiguous."""
+    return image.flatten(2).transpose(1, 2).contiguous()
+
+
+def to_grid(tokens: Tensor, like: Tensor) -> Tensor:
+    """(B, H·W, C) to (B, C, H, W), with channels last in memory."""
+    return tokens.reshape(tokens.shape[0], like.shape[2], like.shape[3], tokens.shape[2]).permute(0, 3, 1, 2)
 
 
 def apply_hypernetworks(hyper: Tensor, upscaled: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from .config import Config
 from .layers import Mlp
-from .mask_decoder import apply_hypernetworks, prompted_image, to_tokens
+from .mask_decoder import apply_hypernetworks, prompted_image, to_grid, to_tokens
 from .mask_upscaling import make_upscaling, mask_channels
 from .two_way_transformer import TwoWayTransformer
 
@@ -54,13 +54,15 @@ class SemanticDecoder(nn.Module):
         own = torch.cat([self.so_token.weight, self.co_tokens.weight], dim=0).unsqueeze(0).expand(prompts, -1, -1)
         tokens = torch.cat([own, text_summary.repeat_interleave(per_image, dim=0), sparse], dim=1)
         image = prompted_image(features[0], dense, prompts)
-        tokens, image_tokens = self.transformer(to_tokens(image), to_tokens(image_pe), tokens)
-        upscaled = self.output_upscaling(image_tokens.transpose(1, 2).reshape(image.shape), features, maps)
+        tokens, transformed = self.transformer(image, to_tokens(image_pe), tokens)
+        upscaled = self.output_upscaling(to_grid(transformed, dense), features, maps)
         logits = apply_hypernetworks(self.hypernetwork(tokens[:, :1]), upscaled)
         classes = class_tokens.repeat_interleave(per_image, dim=0)
-        so_token = tokens[:, :1] + self.pooled_proj(pool_under_mask(image, logits)).unsqueeze(1)
+        so_token = tokens[:, :1] + self.pooled_proj(pool_under_mask(to_grid(image, dense), logits)).unsqueeze(1)
         if self.has_map:
-            pixels = features[4].repeat_interleave(per_image, dim=0)
+            pixels = features[4]
+            if pixels.shape[0] > 1:
+                pixels = pixels.repeat_interleave(per_image, dim=0)
             so_token = so_token + self.map_proj(pool_under_mask(pixels, logits)).unsqueeze(1)
         so = self.so_classifier(so_token, classes)[:, 0]
         co = self.co_classifier(tokens[:, 1 : 1 + self.num_co_tokens], classes)
@@ -68,9 +70,15 @@ class SemanticDecoder(nn.Module):
 
 
 def pool_under_mask(image: Tensor, logits: Tensor) -> Tensor:
-    """(P, C, H, W) features averaged under (P, 1, h, h) logits' mask: (P, C). [ours] No gradient flows to the mask."""
+    """(P or 1, C, H, W) features averaged under (P, 1, h, h) logits' mask: (P, C). [ours]
+
+    No gradient flows to the mask.
+    """
     weight = F.adaptive_avg_pool2d(logits.detach().sigmoid(), image.shape[-2:]).flatten(1).to(image.dtype)
-    pooled = (image.flatten(2) @ weight.unsqueeze(-1)).squeeze(-1)
+    if image.shape[0] == 1:
+        pooled = weight @ image[0].flatten(1).t()
+    else:
+        pooled = (image.flatten(2) @ weight.unsqueeze(-1)).squeeze(-1)
     return pooled / (weight.sum(dim=1, keepdim=True) + 1e-3)
 
 

@@ -14,7 +14,10 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(width)
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """image (P, H·W, C), image_pe (1, H·W, C), tokens (P, N, C); returns tokens and image, both transformed."""
+        """image (P or 1, H·W, C), image_pe (1, H·W, C), tokens (P, N, C); returns tokens and image of P prompts.
+
+        An image that all prompts share is projected once in the first block.
+        """
         queries, keys = tokens, image
         for layer in self.layers:
             queries, keys = layer(queries, keys, tokens, image_pe)
@@ -50,7 +53,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """Attention whose inner width is the outer one divided by `downsample`."""
+    """Attention whose inner width is the outer one divided by `downsample`. A batch of 1 serves that of the others."""
 
     def __init__(self, width: int, num_heads: int, downsample: int) -> None:
         super().__init__()
@@ -63,10 +66,12 @@ class TokenAttention(nn.Module):
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        batch = max(q.shape[0], k.shape[0])
         out = F.scaled_dot_product_attention(
-            self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+            self._heads(self.q_proj(q), batch), self._heads(self.k_proj(k), batch), self._heads(self.v_proj(v), batch)
         )
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], x.shape[1], self.num_heads, self.head_width).transpose(1, 2)
+    def _heads(self, x: Tensor, batch: int) -> Tensor:
+        heads = x.reshape(x.shape[0], x.shape[1], self.num_heads, self.head_width).transpose(1, 2)
+        return heads.expand(batch, -1, -1, -1)
