@@ -96,6 +96,12 @@ export function checkImage(image: MedicalImage, name: string): void {
   }
 }
 
+/** Zeros in an array of the type of `data`; of a Node `Buffer`, in a plain `Uint8Array`. */
+export function newPixels(data: PixelData, length: number): PixelData {
+  const PixelArray = PIXEL_TYPES.find((type) => data instanceof type)!
+  return new PixelArray(length)
+}
+
 /** @throws SegSamError `INVALID_ARGUMENT` */
 export function checkWindow(window: unknown): void {
   if (window === undefined) return
@@ -121,6 +127,22 @@ export function intensityRange({ data, channels }: MedicalImage): [low: number, 
 /** The window that `encode` takes where none is given; `undefined`: 0 to 255, or percentiles beyond 8 bits. */
 export function defaultWindowOf(model: { defaultWindow: 'auto' | 'min_max' }, image: MedicalImage) {
   return model.defaultWindow === 'min_max' ? intensityRange(image) : undefined
+}
+
+const [LOW_QUANTILE, HIGH_QUANTILE] = [0.005, 0.995]
+
+/** What the addon takes for black and white of its own accord: 0 to 255, or percentiles beyond 8 bits. */
+export function automaticWindow(image: MedicalImage): readonly [low: number, high: number] {
+  const { data, channels } = image
+  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return [0, 255]
+  const sorted = (channels === 4 ? data.filter((_, i) => i % 4 !== 3) : data.slice()).sort()
+  const quantile = (share: number) => {
+    const rank = share * (sorted.length - 1)
+    const below = sorted[Math.floor(rank)]!
+    return below + (sorted[Math.ceil(rank)]! - below) * (rank % 1)
+  }
+  const [low, high] = [quantile(LOW_QUANTILE), quantile(HIGH_QUANTILE)]
+  return [low, low < high ? high : low + 1]
 }
 
 async function contentOf(path: string | URL): Promise<Buffer> {

@@ -19,7 +19,14 @@ export {
   type Rle,
   type UncompressedRle,
 } from './mask.js'
-export { type DefineClassOptions, type EncodeOptions, type LoadOptions, type ModelInfo, SegSam } from './model.js'
+export {
+  type DefineClassOptions,
+  type EncodeOptions,
+  type FromPixels,
+  type LoadOptions,
+  type ModelInfo,
+  SegSam,
+} from './model.js'
 export { drawOverlay, type OverlayObject, type OverlayOptions } from './overlay.js'
 export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
 export {

@@ -3,9 +3,21 @@ import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
-import { ClassBook, type ClassCard, type NewClassCard } from './classes.js'
+import { ClassBook, type ClassCard, type NewClassCard, type PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
-import { checkImage, checkWindow, defaultWindowOf, type MedicalImage } from './image.js'
+import { croppedImage, wholeOf } from './everything/crops.js'
+import { findObjects } from './everything/find-objects.js'
+import type { FoundObject } from './everything/found-object.js'
+import {
+  type CheckedEverything,
+  checkedEverything,
+  EVERYTHING_OPTIONS,
+  type EverythingOptions,
+} from './everything/options.js'
+import { automaticWindow, checkImage, checkWindow, defaultWindowOf, type MedicalImage } from './image.js'
+import { checkedLabelMap, LABEL_MAP_OPTIONS, type LabelMapOptions } from './label-map/options.js'
+import { checkedRules } from './label-map/regions.js'
+import { type LabelMap, labelMapOf } from './label-map.js'
 import { checkOptions } from './options.js'
 import { Scene } from './scene.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
@@ -36,6 +48,9 @@ export interface EncodeOptions {
   /** Drops the job if it has not started, then rejects with `signal.reason`. */
   signal?: AbortSignal
 }
+
+/** Options of a call that encodes the image itself. */
+export type FromPixels<Options> = Options & Pick<EncodeOptions, 'window'>
 
 export interface DefineClassOptions {
   /** Takes the place of the class with the same id, which is an error otherwise. */
@@ -191,6 +206,41 @@ export class SegSam {
     return this.#encode(images, names, { window, borrow, signal })
   }
 
+  /**
+   * As `scene.segmentEverything`, but from the pixels: encodes the image and, with `cropNLayers`, each of its crops, one
+   * at a time, and frees them again. Every crop is windowed as the whole image is.
+   *
+   * @returns objects by falling predicted IoU; they may overlap
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async segmentEverything(image: MedicalImage, options: FromPixels<EverythingOptions> = {}): Promise<FoundObject[]> {
+    this.#checkNotDisposed()
+    checkOptions(options, [...EVERYTHING_OPTIONS, 'window'])
+    const { window, ...rest } = options
+    const checked = checkedEverything(rest, this.#manifest.semantic)
+    const whole = this.#pixelsOf(image, window)
+    const classes = await abortable(() => this.#classes.select(rest.classes), { signal: rest.signal })
+    return this.#found(whole, classes, checked, rest.signal)
+  }
+
+  /**
+   * As `scene.labelMap`, but from the pixels, with crops where `cropNLayers` asks for them: see {@link segmentEverything}.
+   *
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async labelMap(image: MedicalImage, options: FromPixels<LabelMapOptions> = {}): Promise<LabelMap> {
+    this.#checkNotDisposed()
+    checkOptions(options, [...LABEL_MAP_OPTIONS, 'window'])
+    const { window, ...rest } = options
+    const { semantic } = this.#manifest
+    const { everything, regions, minEvidence } = checkedLabelMap(rest, semantic)
+    const whole = this.#pixelsOf(image, window)
+    const classes = await abortable(() => this.#classes.select(rest.classes), { signal: rest.signal })
+    const rules = checkedRules(regions, classes.cards)
+    const objects = await this.#found(whole, classes, everything, rest.signal)
+    return labelMapOf(whole.image, objects, classes.cards, { rules, minEvidence, semantic })
+  }
+
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
   dispose(): void {
     this.#native.dispose()
@@ -202,6 +252,35 @@ export class SegSam {
 
   #checkNotDisposed(): void {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
+  }
+
+  /** A copy of the image, which the caller may change meanwhile, and the window of the whole, which its crops share. */
+  #pixelsOf(image: MedicalImage, window: EncodeOptions['window']): WindowedImage {
+    checkWindow(window)
+    checkImage(image, 'image')
+    checkSize(image, 'image', this.#manifest)
+    return {
+      image: croppedImage(image, wholeOf(image)),
+      window: window ?? defaultWindowOf(this.info, image) ?? automaticWindow(image),
+    }
+  }
+
+  #found(
+    { image, window }: WindowedImage,
+    classes: PreparedClasses,
+    options: CheckedEverything,
+    signal: AbortSignal | undefined,
+  ): Promise<FoundObject[]> {
+    return findObjects(image, options, async (crop, pointsPerSide) => {
+      const pixels = crop.layer === 0 ? image : croppedImage(image, crop)
+      const name = `the crop of ${crop.width} x ${crop.height} pixels at x ${crop.x}, y ${crop.y}`
+      const [scene] = await this.#encode([pixels], [name], { window, borrow: false, signal })
+      try {
+        return await scene!.objectsIn({ crop, image, pointsPerSide }, classes, options, signal)
+      } finally {
+        scene!.dispose()
+      }
+    })
   }
 
   async #encode(
@@ -231,6 +310,11 @@ export class SegSam {
     })
     return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
   }
+}
+
+interface WindowedImage {
+  image: MedicalImage
+  window: readonly [low: number, high: number]
 }
 
 /** Its memory goes back to the system then, and a thread that reads it would bring the process down. */

@@ -1,6 +1,6 @@
 import sharp from 'sharp'
 import { unexpected } from './errors.js'
-import { checkImage, checkWindow, type MedicalImage } from './image.js'
+import { automaticWindow, checkImage, checkWindow, type MedicalImage } from './image.js'
 import type { Mask, Polygon } from './mask.js'
 import { checkOptions } from './options.js'
 import { canWrite, lettering, textWidth } from './overlay/lettering.js'
@@ -104,7 +104,7 @@ function chooseScale(longest: number, size: number | undefined): number {
 }
 
 /** 8-bit RGB, gray repeated, alpha dropped; windowed as `model.encode` does it by default. */
-export function displayPixels(image: MedicalImage, window = defaultWindow(image)): Uint8Array {
+export function displayPixels(image: MedicalImage, window = automaticWindow(image)): Uint8Array {
   const { data, width, height, channels } = image
   const [low, high] = window
   const factor = high > low ? 255 / (high - low) : 0
@@ -116,13 +116,6 @@ export function displayPixels(image: MedicalImage, window = defaultWindow(image)
     }
   }
   return new Uint8Array(rgb.buffer)
-}
-
-function defaultWindow({ data }: MedicalImage): readonly [number, number] {
-  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return [0, 255]
-  const sorted = Float32Array.from(data).sort()
-  const percentile = (fraction: number) => sorted[Math.round(fraction * (sorted.length - 1))]!
-  return [percentile(0.005), percentile(0.995)]
 }
 
 type ToPage = (x: number, y: number) => [number, number]

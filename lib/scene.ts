@@ -6,7 +6,13 @@ import { SegSamError, unexpected } from './errors.js'
 import type { Decoder } from './everything/decode-grid.js'
 import { findObjects } from './everything/find-objects.js'
 import type { FoundObject } from './everything/found-object.js'
-import { type CheckedEverything, checkedEverything, type EverythingOptions } from './everything/options.js'
+import { objectsInCrop, type Place } from './everything/objects-in-crop.js'
+import {
+  type CheckedEverything,
+  checkedEverything,
+  checkWithoutCrops,
+  type EverythingOptions,
+} from './everything/options.js'
 import { checkedPresence, type PresenceOptions, presenceOf } from './everything/presence.js'
 import { checkedLabelMap, type LabelMapOptions } from './label-map/options.js'
 import { checkedRules } from './label-map/regions.js'
@@ -155,7 +161,7 @@ export class Scene {
   /**
    * Segments and names everything, without a prompt: points of a grid are the prompts, and masks that are not good, or
    * that repeat another, are left out. SAM's automatic mask generator (Kirillov et al., Segment Anything, 2023, section
-   * 5) with its defaults, and a name for each mask. Its crop layers are not offered.
+   * 5) with its defaults, and a name for each mask. Its crop layers need the pixels: see `model.segmentEverything`.
    *
    * @returns objects by falling predicted IoU; they may overlap
    * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
@@ -163,6 +169,7 @@ export class Scene {
   async segmentEverything(options: EverythingOptions = {}): Promise<FoundObject[]> {
     this.#checkAlive()
     const checked = checkedEverything(options, this.#manifest.semantic)
+    checkWithoutCrops(checked, 'segmentEverything')
     return this.#call(options.signal, async () => {
       const classes = await this.#selected(options)
       return this.#found(classes, checked, options.signal)
@@ -178,6 +185,7 @@ export class Scene {
   async labelMap(options: LabelMapOptions = {}): Promise<LabelMap> {
     this.#checkAlive()
     const { everything, regions, minEvidence } = checkedLabelMap(options, this.#manifest.semantic)
+    checkWithoutCrops(everything, 'labelMap')
     return this.#call(options.signal, async () => {
       const classes = await this.#selected(options)
       const rules = checkedRules(regions, classes.cards)
@@ -227,6 +235,18 @@ export class Scene {
     })
   }
 
+  /**
+   * Objects in this scene as that of a crop, in pixels of the whole image.
+   *
+   * @internal
+   */
+  objectsIn(place: Place, classes: PreparedClasses, options: CheckedEverything, signal: AbortSignal | undefined) {
+    const trained = options.semantic === 'trained'
+    return objectsInCrop(this.#decoder(classes, signal), place, options, (decoded, prompt) =>
+      trained ? this.#named(decoded, prompt, classes.cards) : UNNAMED,
+    )
+  }
+
   /** Frees the features once calls that run have ended. Harmless when called again. */
   dispose(): void {
     this.#disposed = true
@@ -258,9 +278,8 @@ export class Scene {
   }
 
   #found(classes: PreparedClasses, options: CheckedEverything, signal: AbortSignal | undefined) {
-    const trained = options.semantic === 'trained'
-    return findObjects(this.#decoder(classes, signal), options, (decoded, place) =>
-      trained ? this.#named(decoded, place, classes.cards) : UNNAMED,
+    return findObjects(this, options, (crop, pointsPerSide) =>
+      this.objectsIn({ crop, image: this, pointsPerSide }, classes, options, signal),
     )
   }
 

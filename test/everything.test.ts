@@ -5,7 +5,7 @@ import { type Decoder, decodedPoints } from '../lib/everything/decode-grid.js'
 import { checkedEverything } from '../lib/everything/options.js'
 import { pointGrid } from '../lib/everything/point-grid.js'
 import { withoutSmallRegions } from '../lib/everything/small-regions.js'
-import { suppressed } from '../lib/everything/suppression.js'
+import { withoutDuplicates } from '../lib/everything/suppression.js'
 import { type EverythingOptions, type FoundObject, Mask, type Scene, SegSam } from '../lib/index.js'
 import type { BoundingBox } from '../lib/mask.js'
 import { bundle, discImage, untrainedBundle } from './fixture.js'
@@ -72,19 +72,24 @@ describe('the grid of points', () => {
 })
 
 describe('non-maximum suppression', () => {
-  it('keeps the boxes that an independent computation keeps', () => {
+  it('keeps the boxes that an independent computation keeps', async () => {
     const { cases } = fixture('suppression.json') as {
       cases: { boxes: BoundingBox[]; scores: number[]; threshold: number; kept: number[] }[]
     }
     for (const { boxes, scores, threshold, kept } of cases) {
-      expect(suppressed(boxes, scores, threshold)).toEqual(kept)
+      expect(await keptOf(boxes, scores, threshold)).toEqual(kept)
     }
   })
 
-  it('lets boxes without area be', () => {
+  it('lets boxes without area be', async () => {
     const line: BoundingBox = [3, 0, 3, 9]
-    expect(suppressed([line, line], [0.5, 0.75], 0.7)).toEqual([1, 0])
+    expect(await keptOf([line, line], [0.5, 0.75], 0.7)).toEqual([1, 0])
   })
+
+  async function keptOf(boxes: BoundingBox[], scores: number[], threshold: number) {
+    const objects = boxes.map((bbox, i) => ({ bbox, i }))
+    return (await withoutDuplicates(objects, ({ i }) => scores[i]!, threshold)).map(({ i }) => i)
+  }
 })
 
 describe('small regions', () => {
@@ -180,6 +185,10 @@ describe('everything in an image', () => {
       stabilityScoreOffset: 1,
       boxNmsThresh: 0.7,
       minMaskRegionArea: 0,
+      cropNLayers: 0,
+      cropNmsThresh: 0.7,
+      cropOverlapRatio: 512 / 1500,
+      cropNPointsDownscaleFactor: 1,
     }
     expect(checkedEverything({}, 'trained')).toEqual({ ...defaults, diceThresh: 0.5, semantic: 'trained' })
     expect(checkedEverything({}, 'untrained')).toEqual({ ...defaults, diceThresh: 0, semantic: 'untrained' })
@@ -223,7 +232,12 @@ describe('a call for everything', () => {
     [{ boxNmsThresh: null }, /^boxNmsThresh is null/],
     [{ minMaskRegionArea: -3 }, /^minMaskRegionArea/],
     [{ multimask: 1 }, /^multimask/],
-    [{ cropNLayers: 1 }, /^an option is 'cropNLayers'/],
+    [{ cropNLayers: 5 }, /^cropNLayers is 5; allowed: a whole number from 0 to 4/],
+    [{ cropNmsThresh: -1 }, /^cropNmsThresh is -1/],
+    [{ cropOverlapRatio: 1 }, /^cropOverlapRatio is 1; allowed: a number from 0 to below 1/],
+    [{ cropNPointsDownscaleFactor: 0 }, /^cropNPointsDownscaleFactor is 0/],
+    [{ pointsPerSide: 10, cropNLayers: 2, cropNPointsDownscaleFactor: 4 }, /^cropNPoints.* is 4; allowed: at most 3/],
+    [{ cropNLayers: 1 }, /^cropNLayers is 1; allowed: 0 for a scene.* model\.(segmentEverything|labelMap)\(image/],
     [{ signal: 'now' }, /^signal/],
     [null, /^options is null/],
   ])('refuses %j', async (options, message) => {

@@ -348,6 +348,7 @@ function found(
     agreement,
     stabilityScore: 1,
     point: { x: 0, y: 0 },
+    cropBox: [0, 0, mask.width - 1, mask.height - 1],
     label,
     labelReason: label ? null : 'nothing',
     candidates: [],

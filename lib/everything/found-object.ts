@@ -16,6 +16,8 @@ export interface FoundObjectFields extends Pick<Hit, 'label' | 'labelReason' | '
   agreement: number | null
   /** The grid point that the mask answers. */
   point: { x: number; y: number }
+  /** The crop that the mask was found in, as inclusive pixel indices [x0, y0, x1, y1]: the whole image without crops. */
+  cropBox: BoundingBox
 }
 
 /** An object that nobody prompted: a mask found from a point of a grid, and its name. Held as run lengths. */
@@ -28,6 +30,7 @@ export class FoundObject implements FoundObjectFields {
   readonly stabilityScore: number
   readonly agreement: number | null
   readonly point: { x: number; y: number }
+  readonly cropBox: BoundingBox
   /** The most probable class of the object, as in a hit of `scene.segment`. */
   readonly label: Hit['label']
   readonly labelReason: Hit['labelReason']
@@ -46,6 +49,7 @@ export class FoundObject implements FoundObjectFields {
     this.stabilityScore = fields.stabilityScore
     this.agreement = fields.agreement
     this.point = fields.point
+    this.cropBox = fields.cropBox
     this.label = fields.label
     this.labelReason = fields.labelReason
     this.candidates = fields.candidates

@@ -5,7 +5,7 @@ import { checkOptions, parsedOptions } from '../options.js'
 
 /**
  * How a whole image is segmented: the parameters of segment-anything's `SamAutomaticMaskGenerator` under its names. What
- * it has beyond these is left out: crop layers (`crop_*`), grids of your own (`point_grids`) and `output_mode`.
+ * it has beyond these is left out: grids of your own (`point_grids`) and `output_mode`.
  */
 export interface EverythingOptions {
   /** Points along each side of the image: its square is the number of prompts. 1 to 128; default 32. */
@@ -32,6 +32,25 @@ export interface EverythingOptions {
   boxNmsThresh?: number
   /** Holes and islands of masks that are smaller, in pixels, are filled or removed. Default 0: none. */
   minMaskRegionArea?: number
+  /**
+   * Layers of crops that are segmented in addition to the image as a whole: 2 x 2 crops in the first, 4 x 4 in the second,
+   * and so on. Small objects are larger in them; each crop is encoded anew, one at a time, and takes about as long as the
+   * image. Masks that end near the edge of a crop are left out. 0 to 4; default 0. Above 0 it needs the pixels:
+   * `model.segmentEverything` and `model.labelMap` have them, a scene has not.
+   */
+  cropNLayers?: number
+  /**
+   * Of two masks from different crops whose boxes have a greater IoU, the one from the larger crop is left out. 0 to 1;
+   * default 0.7.
+   */
+  cropNmsThresh?: number
+  /**
+   * How far crops of the first layer overlap, as a share of the short side of the image; half as much in each further
+   * layer. 0 to below 1; default 512 / 1500.
+   */
+  cropOverlapRatio?: number
+  /** In layer n of the crops, points along each side are fewer by this factor to the power of n. Default 1: as many. */
+  cropNPointsDownscaleFactor?: number
   /** The classes that may be named, as in `scene.segment`. Default: all of `model.classes`. */
   classes?: readonly (string | NewClassCard)[]
   /** Stops between two batches, then rejects with `signal.reason`. */
@@ -51,6 +70,15 @@ const shape = {
   diceThresh: share.optional().describe(SHARE),
   boxNmsThresh: share.default(0.7).describe(SHARE),
   minMaskRegionArea: z.int().min(0).default(0).describe('a whole number of pixels, from 0 on'),
+  cropNLayers: z.int().min(0).max(4).default(0).describe('a whole number from 0 to 4'),
+  cropNmsThresh: share.default(0.7).describe(SHARE),
+  cropOverlapRatio: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(512 / 1500)
+    .describe('a number from 0 to below 1'),
+  cropNPointsDownscaleFactor: z.int().min(1).default(1).describe('a whole number, at least 1'),
 }
 
 export const EVERYTHING_OPTIONS = [...Object.keys(shape), 'classes', 'signal'] as (keyof EverythingOptions)[]
@@ -64,7 +92,29 @@ export function checkedEverything(options: EverythingOptions, semantic: 'trained
   if (semantic === 'untrained' && diceThresh > 0) {
     throw unexpected('INVALID_ARGUMENT', 'diceThresh', diceThresh, '0: the semantic part of this bundle is untrained')
   }
+  const { pointsPerSide, cropNLayers, cropNPointsDownscaleFactor: factor } = rest
+  if (factor ** cropNLayers > pointsPerSide) {
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      'cropNPointsDownscaleFactor',
+      factor,
+      `at most ${Math.floor(pointsPerSide ** (1 / cropNLayers) + 1e-9)}`,
+      `In layer ${cropNLayers} no point would be left of the ${pointsPerSide} along each side.`,
+    )
+  }
   return { ...rest, diceThresh, semantic }
 }
 
 export type CheckedEverything = ReturnType<typeof checkedEverything>
+
+/** @throws SegSamError `INVALID_ARGUMENT` where a scene is to look at crops: it does not hold their pixels */
+export function checkWithoutCrops({ cropNLayers }: CheckedEverything, method: string): void {
+  if (cropNLayers === 0) return
+  throw unexpected(
+    'INVALID_ARGUMENT',
+    'cropNLayers',
+    cropNLayers,
+    '0 for a scene, which does not hold the pixels of the image',
+    `Call model.${method}(image, { cropNLayers: ${cropNLayers} }), which encodes the image and its crops.`,
+  )
+}

@@ -1,16 +1,25 @@
+import { setImmediate } from 'node:timers/promises'
 import type { BoundingBox } from '../mask.js'
 
+/** Boxes between two turns of the event loop. */
+const BOXES_PER_TURN = 64
+
 /**
- * Box non-maximum suppression as torchvision's `nms`: by falling score (the first of equals first), a box is left out
- * where its IoU with one kept before is above the threshold. As in segment-anything the corners are those of the
- * pixel indices, so that a box of one column has no area.
+ * Box non-maximum suppression as torchvision's `nms`: by falling score (the first of equals first), an object is left out
+ * where the IoU of its box with that of one kept before is above the threshold. As in segment-anything the corners are
+ * those of the pixel indices, so that a box of one column has no area.
  *
- * @returns places of the boxes kept, by falling score
+ * @returns the objects kept, by falling score
  */
-export function suppressed(boxes: readonly BoundingBox[], scores: readonly number[], threshold: number): number[] {
-  const kept: number[] = []
-  for (const i of [...boxes.keys()].sort((a, b) => scores[b]! - scores[a]!)) {
-    if (!kept.some((other) => boxIou(boxes[i]!, boxes[other]!) > threshold)) kept.push(i)
+export async function withoutDuplicates<T extends { bbox: BoundingBox }>(
+  objects: readonly T[],
+  score: (object: T) => number,
+  threshold: number,
+): Promise<T[]> {
+  const kept: T[] = []
+  for (const [i, object] of objects.toSorted((a, b) => score(b) - score(a)).entries()) {
+    if (!kept.some((other) => boxIou(object.bbox, other.bbox) > threshold)) kept.push(object)
+    if (i % BOXES_PER_TURN === BOXES_PER_TURN - 1) await setImmediate()
   }
   return kept
 }

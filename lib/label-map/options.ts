@@ -22,9 +22,11 @@ const shape = {
   minEvidence: z.number().min(0).max(1).default(0.1).describe('a number from 0 to 1'),
 }
 
+export const LABEL_MAP_OPTIONS = [...EVERYTHING_OPTIONS, 'minEvidence', 'regions'] as (keyof LabelMapOptions)[]
+
 /** @throws SegSamError `INVALID_ARGUMENT` */
 export function checkedLabelMap(options: LabelMapOptions, semantic: 'trained' | 'untrained') {
-  checkOptions(options, [...EVERYTHING_OPTIONS, 'minEvidence', 'regions'])
+  checkOptions(options, LABEL_MAP_OPTIONS)
   const { minEvidence } = parsedOptions(options, shape)
   const { multimask = false, predIouThresh = 0, stabilityScoreThresh = 0, regions = {}, ...rest } = options
   delete rest.minEvidence
