@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
-import { type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
+import { type BundleReport, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { ClassBook, type ClassCard, type NewClassCard, type PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import { croppedImage, wholeOf } from './everything/crops.js'
@@ -97,11 +97,15 @@ export class SegSam {
   readonly #manifest: Manifest
   readonly #classes: ClassBook
   readonly info: Readonly<ModelInfo>
+  /** @internal The bundle as it was verified: what runs, whatever becomes of the files. */
+  readonly bundle: BundleReport
 
-  private constructor(native: NativeModel, manifest: Manifest, classes: ClassBook, bundle: string) {
+  private constructor(native: NativeModel, bundle: BundleReport, classes: ClassBook) {
+    const { manifest, directory } = bundle
     this.#native = native
     this.#manifest = manifest
     this.#classes = classes
+    this.bundle = bundle
     this.info = Object.freeze({
       name: manifest.name,
       version: manifest.version,
@@ -114,7 +118,7 @@ export class SegSam {
       licence: manifest.licence,
       device: native.device,
       precision: native.precision,
-      bundle,
+      bundle: directory,
     })
   }
 
@@ -136,11 +140,12 @@ export class SegSam {
       throw unexpected('INVALID_ARGUMENT', 'precision', precision, "'auto', 'fp32', 'bf16' or 'fp16'")
     }
 
-    const { manifest, classes } = await verifiedBundle(bundle, signal)
+    const verified = await verifiedBundle(bundle, signal)
+    const { manifest, classes } = verified
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
     const native = await loadNative(bundle, manifest, { device, precision }, signal)
     const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
-    return new SegSam(native, manifest, new ClassBook(native, encoder, classes), bundle)
+    return new SegSam(native, verified, new ClassBook(native, encoder, classes))
   }
 
   /**

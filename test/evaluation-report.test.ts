@@ -116,6 +116,17 @@ test('csvOf quotes what needs it, and has a line for each row', () => {
   expect(lines).toHaveLength(6)
 })
 
+test('htmlOf tells of semantic masks only where there are some', () => {
+  const page = (one: ObjectRecord) => {
+    const measured = report([image('1', [one])])
+    return htmlOf(measured, new Map([[measured.cases[0]!, 'data:image/webp;base64,AAAA']]))
+  }
+  const trained = object(1, 'a', 0.5, naming(0))
+  expect(page(trained)).toContain('semantic mask (dashed)')
+  const box = { ...trained.prompts.box!, semantic: null, agreement: null, naming: null }
+  expect(page({ ...trained, prompts: { box } })).not.toContain('semantic')
+})
+
 test('htmlOf needs no other file, and takes names for text only', () => {
   const evil = '<script>alert(1)</script>'
   const measured = report([image(evil, [object(1, evil, 0.5, naming(0))], { set: evil, leftOut: [`${evil} & more`] })])

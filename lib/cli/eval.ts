@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Device, Precision } from '../addon.js'
-import { inspectBundle } from '../bundle.js'
 import { SegSamError, unexpected } from '../errors.js'
 import { openDataset } from '../eval/dataset.js'
 import { htmlOf } from '../eval/html.js'
@@ -66,7 +65,7 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
   using model = await progress.step('load', () => SegSam.load(bundle, { device, precision }))
   const run: RecordHeader = {
     schema: 1,
-    bundle: await bundleOf(model),
+    bundle: bundleOf(model),
     sets: datasets.map(({ name, hash }) => ({ name, hash })),
     prompts,
     split: options.split,
@@ -140,8 +139,7 @@ function checkMeasured({ records }: RecordFile, { leftOut }: Report) {
 }
 
 /** A bundle is what its manifest and its class cards are: the manifest has the hashes of the other files. */
-async function bundleOf({ info }: SegSam): Promise<RecordHeader['bundle']> {
-  const { manifest, files } = await inspectBundle(info.bundle)
+function bundleOf({ info, bundle: { manifest, files } }: SegSam): RecordHeader['bundle'] {
   const hash = createHash('sha256').update(JSON.stringify([manifest, files.map(({ name, sha256 }) => [name, sha256])]))
   const { name, version, device, precision } = info
   return { name, version, hash: hash.digest('hex'), device, precision }

@@ -1,20 +1,13 @@
-import type { MedicalImage } from '../image.js'
 import { classColour } from '../label-map/colours.js'
 import type { LabelledClass, LabelMap } from '../label-map.js'
-import type { ModelInfo } from '../model.js'
 import type { Hit } from '../scene.js'
-import { packageVersion } from './package-root.js'
+import { headOf, type ResultHead, type Subject } from './result-head.js'
 
 /**
  * What `seg-sam label --json` writes to stdout, and `--out` to `result.json`. Fields may be added; those here keep their
  * meaning as long as `schema` is 1.
  */
-export interface LabelResult {
-  schema: 1
-  /** Version of seg-sam. */
-  version: string
-  image: { path: string; width: number; height: number; channels: 1 | 3 | 4 }
-  model: ModelInfo
+export interface LabelResult extends ResultHead {
   /** By the value of their pixels in `labels.png`, in which 0 is background. */
   classes: ClassResult[]
   /** The objects of countable classes, by the number of their pixels in `instances.png`. */
@@ -51,20 +44,14 @@ export interface InstanceResult {
   confidence: number
 }
 
-export interface Labelling {
-  path: string
-  image: MedicalImage
-  model: ModelInfo
+export interface Labelling extends Subject {
   map: LabelMap
 }
 
-export function describeLabels({ path, image, model, map }: Labelling): Omit<LabelResult, 'files' | 'seconds'> {
-  const { width, height, channels } = image
+export function describeLabels(labelling: Labelling): Omit<LabelResult, 'files' | 'seconds'> {
+  const { image, map } = labelling
   return {
-    schema: 1,
-    version: packageVersion(),
-    image: { path, width, height, channels },
-    model,
+    ...headOf(labelling),
     classes: map.classes.map(({ area, ...found }) => ({
       value: found.value,
       id: found.id,
@@ -73,7 +60,7 @@ export function describeLabels({ path, image, model, map }: Labelling): Omit<Lab
       countable: found.countable,
       colour: colourOf(found),
       pixels: area,
-      area: area / (width * height),
+      area: area / (image.width * image.height),
       confidence: found.confidence,
     })),
     instances: map.instances.map(({ number, value, area, bbox, confidence }) => ({

@@ -17,6 +17,7 @@ interface LabelOptions {
   device: Device
   precision: Precision
   points: number
+  cropLayers: number
   classes?: string[]
   minArea?: number
   largest?: true
@@ -35,6 +36,7 @@ export function labelCommand(): Command {
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
     .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
     .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', number, 32)
+    .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', number, 0)
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--min-area <pixels>', 'drop smaller regions of a class', number)
     .option('--largest', 'keep only the largest region of each class, or of each object of a countable class')
@@ -52,14 +54,16 @@ async function label(path: string, options: LabelOptions): Promise<void> {
   const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   const window = options.window ?? defaultWindowOf(model.info, image)
-  using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
-  const map = await progress.step('label', () =>
-    scene.labelMap({
-      pointsPerSide: options.points,
-      regions: { '*': rulesOf(options) },
-      ...(classes && { classes }),
-    }),
-  )
+  const windowed = window && { window }
+  const rules = { pointsPerSide: options.points, regions: { '*': rulesOf(options) }, ...(classes && { classes }) }
+  let map: LabelMap
+  if (options.cropLayers === 0) {
+    using scene = await progress.step('encode', () => model.encode(image, { ...windowed }))
+    map = await progress.step('label', () => scene.labelMap(rules))
+  } else {
+    const cropNLayers = options.cropLayers
+    map = await progress.step('label', () => model.labelMap(image, { ...rules, ...windowed, cropNLayers }))
+  }
 
   const labelling = { path, image, model: model.info, map }
   let files: LabelResult['files'] = { labels: null, instances: null, overlay: null }

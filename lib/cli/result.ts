@@ -1,20 +1,13 @@
-import type { MedicalImage } from '../image.js'
 import type { Mask, Rle } from '../mask.js'
-import type { ModelInfo } from '../model.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit, Label } from '../scene.js'
-import { packageVersion } from './package-root.js'
+import { headOf, type ResultHead, type Subject } from './result-head.js'
 
 /**
  * What `seg-sam segment --json` writes to stdout, and `--out` to `result.json`. Fields may be added; those here keep
  * their meaning as long as `schema` is 1.
  */
-export interface SegmentResult {
-  schema: 1
-  /** Version of seg-sam. */
-  version: string
-  image: { path: string; width: number; height: number; channels: 1 | 3 | 4 }
-  model: ModelInfo
+export interface SegmentResult extends ResultHead {
   /** One for each prompt, in their order. */
   objects: ObjectResult[]
   /** Wall-clock time of each step. */
@@ -53,10 +46,7 @@ export interface MaskResult {
 
 const MAX_CANDIDATES = 5
 
-export interface Findings {
-  path: string
-  image: MedicalImage
-  model: ModelInfo
+export interface Findings extends Subject {
   prompts: readonly Prompt[]
   hits: readonly Hit[]
   seconds: Record<string, number>
@@ -64,13 +54,9 @@ export interface Findings {
 
 /** @param written file names of masks that were written to disk */
 export function describe(findings: Findings, written: ReadonlyMap<Mask, string>): SegmentResult {
-  const { path, image, model, prompts, hits, seconds } = findings
-  const { width, height, channels } = image
+  const { prompts, hits, seconds } = findings
   return {
-    schema: 1,
-    version: packageVersion(),
-    image: { path, width, height, channels },
-    model,
+    ...headOf(findings),
     objects: hits.map((hit, i) => describeObject(hit, prompts[i]!, written)),
     seconds,
   }

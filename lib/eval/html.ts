@@ -137,14 +137,18 @@ function fixed(value: number | null): string {
 function caseSection(cases: readonly Case[], pictures: ReadonlyMap<Case, string>): string {
   const figures = cases.map((one) => {
     const picture = pictures.get(one)
-    const text = `${one.which} of ${one.set}: ${one.class} in ${one.image}, object ${one.number}, ${one.prompt}. Dice ${fixed(one.dice)}, semantic ${fixed(one.semanticDice)}`
+    const dice = [
+      `Dice ${fixed(one.dice)}`,
+      ...(one.semanticDice === null ? [] : [`semantic ${fixed(one.semanticDice)}`]),
+    ]
+    const text = `${one.which} of ${one.set}: ${one.class} in ${one.image}, object ${one.number}, ${one.prompt}. ${dice.join(', ')}`
     const img = picture ? `<img src="${picture}" alt="${escaped(text)}">` : ''
     return `<figure>${img}<figcaption>${escaped(text)}</figcaption></figure>`
   })
   const legend = Object.entries({
     truth: 'truth',
     mask: 'mask',
-    semanticMask: 'semantic mask (dashed)',
+    ...(cases.some(({ semanticDice }) => semanticDice !== null) && { semanticMask: 'semantic mask (dashed)' }),
     prompt: 'prompt',
   })
     .map(

@@ -51,13 +51,14 @@ export async function objectsInCrop(
 ): Promise<FoundObject[]> {
   const grid = pointGrid(pointsPerSide, decoder.width, decoder.height)
   const batches = decodedPoints(decoder, grid, { perBatch: options.pointsPerBatch, multimask: options.multimask })
+  const isWhole = (bbox: BoundingBox) => !isCutOff(bbox, crop, image)
   const found: (KeptMask & Omit<FoundObjectFields, 'cropBox'>)[] = []
   for await (const { decoded, points, count } of batches) {
     for (let place = 0; place < count; place++) {
       const kept: KeptMask[] = []
       for (let row = place * decoded.masksPerPrompt; row < (place + 1) * decoded.masksPerPrompt; row++) {
-        const mask = await keptMask(decoder, decoded, row, options)
-        if (mask && !isCutOff(mask.bbox, crop, image)) kept.push(mask)
+        const mask = await keptMask(decoder, decoded, row, options, isWhole)
+        if (mask) kept.push(mask)
       }
       if (kept.length === 0) continue
       const point = { x: points[2 * place]!, y: points[2 * place + 1]! }
@@ -73,12 +74,13 @@ export async function objectsInCrop(
   return objects
 }
 
-/** One mask with what is measured of it, or `null` where a filter leaves it out. Native work is cut into short turns. */
+/** One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls. */
 async function keptMask(
   decoder: Decoder,
   decoded: Decoded,
   row: number,
   options: CheckedEverything,
+  isWhole: (bbox: BoundingBox) => boolean,
 ): Promise<KeptMask | null> {
   const { width, height } = decoder
   const predictedIou = decoded.iou[row]!
@@ -88,7 +90,7 @@ async function keptMask(
   const pixels = decoded.masks.subarray(row * width * height, (row + 1) * width * height)
   const { area, bbox } = addon().maskStats(pixels, width, height)
   await setImmediate()
-  if (!bbox) return null
+  if (!bbox || !isWhole(bbox)) return null
   const stabilityScore = await stabilityOf(decoder, decoded, row, options.stabilityScoreOffset)
   if (stabilityScore < options.stabilityScoreThresh) return null
   const counts = addon().encodeRle(pixels, width, height)
@@ -106,7 +108,9 @@ async function stabilityOf(decoder: Decoder, { logits }: Decoded, row: number, o
   const areaAbove = async (threshold: number) => {
     const mask = addon().upscaleMasks(low, 1, maskSize, width, height, imageSize, resizeMode, threshold)
     await setImmediate()
-    return addon().maskStats(mask, width, height).area
+    const { area } = addon().maskStats(mask, width, height)
+    await setImmediate()
+    return area
   }
   const union = await areaAbove(-offset)
   return union === 0 ? 0 : (await areaAbove(offset)) / union

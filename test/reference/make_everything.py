@@ -6,8 +6,7 @@ Adds `everything.json` to a folder that make_reference.py wrote. Grid, interpola
 `transformers`; its non-maximum suppression needs torchvision, so that all masks are kept as far as that step, and
 test/fixtures/make_suppression.py stands for it.
 
-Crops are cut from the image repeated to another size (`wrapped`), and resized as floats with PyTorch's antialiasing, as
-the addon does it. `transformers` scales the points of a crop by the size of the whole image, which segment-anything does
+Crops are cut from a larger image (`spotted`), and resized as floats with PyTorch's antialiasing, as the addon does it. `transformers` scales the points of a crop by the size of the whole image, which segment-anything does
 not; so its grid is taken, and scaled to the crop. Its boxes of crops stay in the crop, and so those of the result are
 measured on the padded masks.
 """
@@ -24,7 +23,7 @@ from reference import SIZES, random_sam, reference_cases
 from seg_sam.config import Config
 
 POINTS_PER_SIDE = 6
-# Width and height of an image, layers, overlap; with `reference.test.ts` in mind that of one pixel.
+# Width and height of an image, layers, overlap: (61, 60) overlaps by one pixel, (64, 64) not at all.
 CROPS = [(288, 240, 1, 512 / 1500), (97, 60, 2, 0.25), (61, 60, 2, 1 / 60), (1500, 700, 4, 512 / 1500), (64, 64, 3, 0.0)]
 
 
@@ -92,33 +91,36 @@ def resized_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return processor(side)._get_preprocess_shape(size, side)
 
 
-def wrapped(pixels: Tensor, width: int, height: int) -> Tensor:
-    """The image repeated to the right and below, (height, width, 3)."""
-    return pixels[np.arange(height) % len(pixels)][:, np.arange(width) % pixels.shape[1]]
+def spotted(pixels: Tensor, width: int, height: int) -> Tensor:
+    """Discs of the image, repeated, on white: (height, width, 3). With them, random weights draw some masks that end
+    within a crop."""
+    x, y = np.arange(width), np.arange(height)
+    inside = (x % 72 - 36) ** 2 + (y[:, None] % 72 - 36) ** 2 < 20**2
+    repeated = pixels[y % len(pixels)][:, x % pixels.shape[1]]
+    return torch.where(torch.from_numpy(inside).unsqueeze(2), repeated, 255).to(torch.uint8)
 
 
 @torch.inference_mode()
 def found_in_crops(sam, pixels: Tensor, config: Config) -> dict:
-    """Two layers, with fewer points in each, without any suppression."""
-    width, height, layers, factor, offset, iou, stability = 288, 240, 2, 2, 0.1, 0.0, 0.0
-    image, side = wrapped(pixels, width, height), config.image_size
+    """The image and four crops, without any suppression."""
+    width, height, layers, per_side, factor, offset = 480, 360, 1, 6, 1, 0.1
+    image, side = spotted(pixels, width, height), config.image_size
     objects, grids = [], []
     for box, layer in zip(*per_layer_crops(layers, 512 / 1500, (height, width)), strict=True):
         left, top, right, bottom = box
         size = (bottom - top, right - left)
         embedding = crop_embedding(sam, image[top:bottom, left:right], config)
-        points, masks, scores = decoded_grid(sam, embedding, side, int(POINTS_PER_SIDE / factor**layer), size)
+        points, masks, scores = decoded_grid(sam, embedding, side, int(per_side / factor**layer), size)
         grids.append((points + torch.tensor([left, top])).tolist())
-        found = filtered(masks, scores, side, iou, stability, offset, box, (height, width))
+        found = filtered(masks, scores, side, 0.0, 0.0, offset, box, (height, width))
         objects.extend({**each, "crop": box} for each in found)
     return {
         "width": width,
         "height": height,
+        "pointsPerSide": per_side,
         "cropNLayers": layers,
         "cropNPointsDownscaleFactor": factor,
         "stabilityScoreOffset": offset,
-        "predIouThresh": iou,
-        "stabilityScoreThresh": stability,
         "grids": grids,
         "objects": objects,
     }

@@ -2,8 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { cropsOf } from '../../lib/everything/crops.js'
 import { pointGrid } from '../../lib/everything/point-grid.js'
-import { type Prompt, SegSam } from '../../lib/index.js'
+import { type FoundObject, type MedicalImage, type Prompt, SegSam } from '../../lib/index.js'
 
 /**
  * Converted bundles of random weights in the addon, against Hugging Face's SamModel and against plain_sam.py with the same
@@ -37,6 +38,29 @@ interface FoundCase {
   stabilityScoreThresh: number
   stabilityScoreOffset: number
   objects: { predictedIou: number; bbox: [number, number, number, number]; area: number }[]
+}
+
+type Box = [number, number, number, number]
+
+interface CropBoxes {
+  width: number
+  height: number
+  layers: number
+  overlapRatio: number
+  /** To the pixel after the last. */
+  boxes: Box[]
+  boxLayers: number[]
+}
+
+interface FoundInCrops {
+  width: number
+  height: number
+  pointsPerSide: number
+  cropNLayers: number
+  cropNPointsDownscaleFactor: number
+  stabilityScoreOffset: number
+  grids: [number, number][][]
+  objects: (FoundCase['objects'][number] & { crop: Box })[]
 }
 
 describe.each(references)('%s', (folder) => {
@@ -75,10 +99,14 @@ describe.each(references)('%s', (folder) => {
 /** What make_everything.py added to `micro`. */
 describe('masks of a grid of points', () => {
   const folder = join(committed, 'micro')
-  const { pointsPerSide, points, cases } = JSON.parse(readFileSync(join(folder, 'everything.json'), 'utf8')) as {
+  const { pointsPerSide, points, cases, cropBoxes, crops } = JSON.parse(
+    readFileSync(join(folder, 'everything.json'), 'utf8'),
+  ) as {
     pointsPerSide: number
     points: [number, number][]
     cases: FoundCase[]
+    cropBoxes: CropBoxes[]
+    crops: FoundInCrops
   }
 
   test('the points are those of the reference', () => {
@@ -97,16 +125,57 @@ describe('masks of a grid of points', () => {
       const data = new Uint8Array(readFileSync(join(folder, 'image.rgb')))
       using scene = await model.encode({ data, width: 96, height: 96, channels: 3 })
       const found = await scene.segmentEverything({ pointsPerSide, ...thresholds, boxNmsThresh: 1 })
-      expect(found).toHaveLength(objects.length)
-      const byIou = objects.toSorted((a, b) => b.predictedIou - a.predictedIou)
-      for (const [i, { predictedIou, bbox, area }] of byIou.entries()) {
-        expect(found[i]!.predictedIou).toBeCloseTo(predictedIou, 3)
-        expect(Math.abs(found[i]!.area - area)).toBeLessThanOrEqual(1 + area / 1000)
-        for (const [side, value] of found[i]!.bbox.entries()) expect(Math.abs(value - bbox[side]!)).toBeLessThanOrEqual(1)
-      }
+      expectSame(found, objects)
     },
   )
+
+  test.each(cropBoxes)('$layers layers of crops of $width x $height pixels', (reference) => {
+    const crops = cropsOf(reference, reference.layers, reference.overlapRatio)
+    expect(crops.map(({ x, y, width, height }) => [x, y, x + width, y + height])).toEqual(reference.boxes)
+    expect(crops.map(({ layer }) => layer)).toEqual(reference.boxLayers)
+  })
+
+  test('the points of crops, and the masks of each that its edge does not cut off', async () => {
+    const { width, height, grids, objects, ...options } = crops
+    for (const [i, crop] of cropsOf(crops, options.cropNLayers, 512 / 1500).entries()) {
+      const perSide = Math.floor(options.pointsPerSide / options.cropNPointsDownscaleFactor ** crop.layer)
+      const grid = pointGrid(perSide, crop.width, crop.height).map((at, k) => at + (k % 2 === 0 ? crop.x : crop.y))
+      expect(largestDifference(grid, Float32Array.from(grids[i]!.flat()))).toBeLessThan(1e-4)
+    }
+    using model = await SegSam.load(join(folder, 'bundle'), { device: 'cpu', precision: 'fp32' })
+    const thresholds = { predIouThresh: 0, stabilityScoreThresh: 0, boxNmsThresh: 1, cropNmsThresh: 1 }
+    const found = await model.segmentEverything(spotted(width, height), { ...options, ...thresholds })
+    for (const [x0, y0, x1, y1] of new Set(objects.map(({ crop }) => crop))) {
+      const isHere = (box: number[]) => box.join() === [x0, y0, x1 - 1, y1 - 1].join()
+      expectSame(
+        found.filter(({ cropBox }) => isHere(cropBox)),
+        objects.filter(({ crop }) => crop.join() === [x0, y0, x1, y1].join()),
+      )
+    }
+    expect(found).toHaveLength(objects.length)
+  })
+
+  /** As in make_everything.py. */
+  function spotted(width: number, height: number): MedicalImage {
+    const pixels = readFileSync(join(folder, 'image.rgb'))
+    const data = Uint8Array.from({ length: 3 * width * height }, (_, i) => {
+      const [x, y] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width)]
+      const isInside = ((x % 72) - 36) ** 2 + ((y % 72) - 36) ** 2 < 20 ** 2
+      return isInside ? pixels[3 * ((y % 96) * 96 + (x % 96)) + (i % 3)]! : 255
+    })
+    return { data, width, height, channels: 3 }
+  }
 })
+
+function expectSame(found: FoundObject[], objects: FoundCase['objects']) {
+  expect(found).toHaveLength(objects.length)
+  const byIou = objects.toSorted((a, b) => b.predictedIou - a.predictedIou)
+  for (const [i, { predictedIou, bbox, area }] of byIou.entries()) {
+    expect(found[i]!.predictedIou).toBeCloseTo(predictedIou, 3)
+    expect(Math.abs(found[i]!.area - area)).toBeLessThanOrEqual(1 + area / 1000)
+    for (const [side, value] of found[i]!.bbox.entries()) expect(Math.abs(value - bbox[side]!)).toBeLessThanOrEqual(1)
+  }
+}
 
 /** Corners (labels 2 and 3) become a box; the padding point (label -1) is the library's to add. */
 function promptOf({ points, labels }: Case, mask?: Float32Array): Prompt {
