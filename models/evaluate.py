@@ -53,7 +53,7 @@ def main() -> None:
                 kind,
                 args.limit,
             )
-            entry[kind] = {k: scores[k] for k in ("by_set", "by_class", "by_modality")}
+            entry[kind] = {k: scores[k] for k in ("by_set", "by_class", "by_modality", "others")}
             print(folder.name, kind, json.dumps(scores["by_set"][folder.name]))
         result["sets"][folder.name] = entry
         write_json(args.out, result)

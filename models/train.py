@@ -45,8 +45,9 @@ from seg_sam.prompts import add_points, correction_points
 from seg_sam.text import embed_cards, load_text_encoder, some_sentences
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(arguments: list[str] | None = None) -> None:
+    """`arguments` are those of the command line where none are given."""
+    args = parse_arguments(arguments)
     rank, world = start_distributed()
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
@@ -57,15 +58,13 @@ def main() -> None:
     images = [i for folder in args.data for i in read_dataset(folder, "train", 1024, args.unlicensed)]
     weights = parse_weights(args.weights, {i.dataset for i in images})
     train, validation = split_validation(images, args.validation, args.seed)
-    if args.semantic == "none" and validation:
-        print("no validation without a semantic-aware decoder: Dec_sag alone is not a bundle")
-        validation = []
     class_ids = sorted({c for i in images for c in [*i.classes, *i.known]})
     cards = select_cards(read_cards(args.cards) if args.cards else read_cards(), class_ids)
     text_encoder, tokenizer = load_text_encoder(args.text)
     sentences, valid = embed_cards(text_encoder, tokenizer, cards)
     config = replace(
         SIZES[args.size],
+        image_size=args.image_size or SIZES[args.size].image_size,
         adapters=args.adapters,
         semantic=args.semantic,
         text_to_vision=not args.no_text_to_vision,
@@ -136,13 +135,14 @@ def main() -> None:
         dist.destroy_process_group()
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
     parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py")
     parser.add_argument("--cards", type=Path, help="folder or file of class cards (default: models/cards)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--image-size", type=int, help="side of the model's frame in pixels (default: the size's own)")
     parser.add_argument("--resize-mode", choices=["longest", "stretch"], default="longest")
     parser.add_argument("--adapters", action="store_true", help="SAM-Med2D's adapters in the image encoder")
     parser.add_argument("--semantic", choices=["independent", "shared", "none"], default="independent")
@@ -171,9 +171,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    args = parser.parse_args(arguments)
     if (args.minutes is None) == (args.steps is None):
         parser.error("give the length of the run: either --minutes or --steps")
+    patch = SIZES[args.size].patch_size
+    if args.image_size is not None and (args.image_size <= 0 or args.image_size % patch):
+        parser.error(f"--image-size {args.image_size} is no multiple of {patch}, the side of the model's patches")
     if args.encoder_only and args.dense <= 0:
         parser.error("--encoder-only trains on the pixels' classes: give --dense a weight above 0")
     return args
@@ -263,7 +267,8 @@ def run(args, wrapped, learner, average, optimisers, loader, state, metrics, dev
     started, before = time.monotonic(), state["elapsed"]
     last_save = last_validation = time.monotonic()
     total = args.steps or args.minutes * 60
-    bar = tqdm(total=100, unit="%", disable=rank != 0, bar_format="{l_bar}{bar}| {elapsed} {postfix}", mininterval=10)
+    hidden = rank != 0 or args.quiet
+    bar = tqdm(total=100, unit="%", disable=hidden, bar_format="{l_bar}{bar}| {elapsed} {postfix}", mininterval=10)
     window: dict[str, list[float]] = {}
     for batch in loader:
         state["elapsed"] = before + time.monotonic() - started
@@ -304,7 +309,14 @@ def run(args, wrapped, learner, average, optimisers, loader, state, metrics, dev
             with average.applied(learner):
                 model = learner.model.eval()
                 scores = evaluate(
-                    model.image_encoder, model.decoder(), model.config, validation, cards, text, device, limit=4
+                    model.image_encoder,
+                    model.decoder_to_measure(),
+                    model.config,
+                    validation,
+                    cards,
+                    text,
+                    device,
+                    limit=4,
                 )
             learner.train()
             metrics.write({"step": state["step"], "validation": scores["by_set"]})

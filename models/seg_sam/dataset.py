@@ -5,7 +5,7 @@ Both are read into `LabelledImage`: an instance map, and for each instance its c
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class LabelledImage:
     known: list[str]  # classes whose absence from the image is known
     semantic_labels: bool  # objects are pieces of a label map, not instances drawn one by one
     fully_labelled: bool  # no class of the set went unlabelled, so that background is certain
+    specks: list[str] = field(default_factory=list)  # classes with no piece of MIN_PIXELS, but with pixels
 
 
 def read_dataset(folder: Path, split: str | None, max_side: int = 0, unlicensed: bool = False) -> list[LabelledImage]:
@@ -77,6 +78,8 @@ def _read_labelled_slices(folder: Path, split: str | None, max_side: int, unlice
                 listed = ", ".join(str(v) for v in sorted(class_of_value))
                 raise ValueError(f"{label_path} has label value {unknown[0]}; dataset.json has classes {listed}")
             instances, classes = split_components(labels, class_of_value)
+        seen = {class_of_value[v] for v in np.unique(labels).tolist() if v in class_of_value}
+        specks = sorted(seen - set(classes)) if description["labels"] == "semantic" else []
         if not classes:
             continue
         skipped = unlabelled.get(subject, [])
@@ -85,7 +88,17 @@ def _read_labelled_slices(folder: Path, split: str | None, max_side: int, unlice
         semantic = description["labels"] == "semantic"
         out.append(
             LabelledImage(
-                folder.name, path.stem, subject, modality, image, instances, classes, known, semantic, not skipped
+                folder.name,
+                path.stem,
+                subject,
+                modality,
+                image,
+                instances,
+                classes,
+                known,
+                semantic,
+                not skipped,
+                specks,
             )
         )
     return out

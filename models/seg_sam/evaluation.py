@@ -11,6 +11,9 @@ from .config import Config
 from .dataset import LabelledImage, resize_to_model
 from .prompts import BOTTOM_RIGHT, FOREGROUND, PADDING, TOP_LEFT, box_of, inner_point
 
+SCORES = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
+PRESENCE_THRESHOLD = 0.5  # as the runtime's, for `hit.others`
+
 
 def objects_to_prompt(sample: LabelledImage, min_pixels: int = 30) -> list[int]:
     """Numbers of the objects that are scored: every instance of a set of instances, else each class's largest piece."""
@@ -42,7 +45,8 @@ def evaluate(
     """One prompt an object, by the modules of `docs/bundle.md`.
 
     `kind` is "box" (the mask's box) or "point" (a random inner pixel). Masks are compared at
-    the image's own size. `limit` caps the objects an image. Returns records and their means by set, class and modality.
+    the image's own size. `limit` caps the objects an image. Returns records, their means by set, class and modality,
+    and how well the unprompted classes of each set are named. Of a `BinaryDecoder` there is Dice alone.
     """
     rng = np.random.default_rng(seed)
     ids = [c["id"] for c in cards]
@@ -68,29 +72,70 @@ def evaluate(
                 features, class_tokens, summary, points.to(device), torch.from_numpy(np.stack(labels)).to(device), None
             )
             binary = upscale(out[0][:, 0].float(), sample.image.shape[:2], scale, config.image_size) > 0
-            semantic = upscale(out[2][:, 0].float(), sample.image.shape[:2], scale, config.image_size) > 0
-            ranked = out[3].float()[:, :-1].argsort(dim=1, descending=True)
+            named = out[2] is not None
+            if named:
+                semantic = upscale(out[2][:, 0].float(), sample.image.shape[:2], scale, config.image_size) > 0
+                presence = out[4].float().softmax(dim=-1)[:, :, :-1].amax(dim=1)
             for i, number in enumerate(chunk):
                 name = sample.classes[number - 1]
-                rank = ranked[i].tolist().index(ids.index(name))
-                records.append(
-                    {
-                        "set": sample.dataset,
-                        "modality": sample.modality,
-                        "class": name,
-                        "dice": dice(binary[i].cpu().numpy(), masks[i]),
+                record = {
+                    "set": sample.dataset,
+                    "modality": sample.modality,
+                    "class": name,
+                    "dice": dice(binary[i].cpu().numpy(), masks[i]),
+                    "ellipse_dice": dice(ellipse_in_box(masks[i]), masks[i]),
+                }
+                if named:
+                    rank = out[3][i, :-1].float().argsort(descending=True).tolist().index(ids.index(name))
+                    record |= {
                         "semantic_dice": dice(semantic[i].cpu().numpy(), masks[i]),
-                        "ellipse_dice": dice(ellipse_in_box(masks[i]), masks[i]),
                         "class_right": float(rank == 0),
                         "class_top3": float(rank < 3),
+                        "others": _others(sample, name, out[3][i].float(), presence[i], ids),
                     }
-                )
+                records.append(record)
     return {
         "records": records,
         "by_set": means(records, "set"),
         "by_class": means(records, "class"),
         "by_modality": means(records, "modality"),
+        "others": {
+            name: unprompted_scores([r["others"] for r in records if r["set"] == name])
+            for name in sorted({r["set"] for r in records if "others" in r})
+        },
     }
+
+
+def _others(sample: LabelledImage, prompted: str, so: Tensor, presence: Tensor, ids: list[str]) -> dict:
+    """Unprompted classes as `docs/evaluation.md` defines them: those found, those known to be absent, those missed.
+
+    `so` (K + 1,) logits of the prompted object's class, `presence` (K,) probabilities. As in `hit.others`, the name
+    that the object got is none of the others.
+    """
+    first = int(so.argmax())
+    label = ids[first] if first < len(ids) else None
+    named = {i for i, p in zip(ids, presence.tolist(), strict=True) if p > PRESENCE_THRESHOLD} - {label, prompted}
+    present = set(sample.classes)
+    absent = set(sample.known) - present - set(sample.specks)
+    return {
+        "found": len(named & present),
+        "wrong": len(named & absent),
+        "missed": len((present & set(ids)) - named - {prompted}),
+        "absence_known": len(sample.known) > 0,
+    }
+
+
+def unprompted_scores(others: list[dict]) -> dict[str, float | None]:
+    """Recall counts every class that is in the image, precision only images where absence is known."""
+    found, wrong, missed = (sum(o[k] for o in others) for k in ("found", "wrong", "missed"))
+    sure = sum(o["found"] for o in others if o["absence_known"])
+    precision, recall = _share(sure, sure + wrong), _share(found, found + missed)
+    f1 = None if precision is None or recall is None else _share(2 * precision * recall, precision + recall) or 0.0
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def _share(part: float, whole: float) -> float | None:
+    return None if whole == 0 else round(part / whole, 4)
 
 
 def _prompt(mask: np.ndarray, kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +170,10 @@ def means(records: list[dict], key: str) -> dict[str, dict[str, float]]:
     groups: dict[str, list[dict]] = defaultdict(list)
     for record in records:
         groups[record[key]].append(record)
-    scores = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
     return {
-        name: {"n": len(group), **{s: round(float(np.mean([r[s] for r in group])), 4) for s in scores}}
+        name: {
+            "n": len(group),
+            **{s: round(float(np.mean([r[s] for r in group])), 4) for s in SCORES if s in group[0]},
+        }
         for name, group in sorted(groups.items())
     }

@@ -47,13 +47,17 @@ class SegSam(nn.Module):
         self.image_encoder.apply(_initialise)
 
     def decoder(self) -> "PromptDecoder":
-        """ValueError without a semantic-aware decoder: that ablation can be trained, but not exported or evaluated."""
+        """ValueError without a semantic-aware decoder: that ablation can be trained and measured, but not exported."""
         if self.semantic == "none":
             raise ValueError(
                 "this model was made with semantic='none': without a semantic-aware decoder there is no bundle of it; "
                 "train with --semantic independent or shared"
             )
         return PromptDecoder(self)
+
+    def decoder_to_measure(self) -> "PromptDecoder | BinaryDecoder":
+        """What `evaluation.evaluate` takes."""
+        return BinaryDecoder(self) if self.semantic == "none" else self.decoder()
 
 
 class PromptDecoder(nn.Module):
@@ -95,6 +99,34 @@ class PromptDecoder(nn.Module):
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         return features
+
+
+class BinaryDecoder(nn.Module):
+    """Dec_sag alone, called as `PromptDecoder` is, where there is no semantic-aware decoder."""
+
+    def __init__(self, model: SegSam) -> None:
+        super().__init__()
+        self.prompt_encoder = model.prompt_encoder
+        self.mask_decoder = model.mask_decoder
+
+    def embed_classes(self, sentences: Tensor, valid: Tensor) -> None:
+        return None
+
+    def condition(self, features: list[Tensor], class_vectors: None) -> tuple[None, None]:
+        return None, None
+
+    def decode(
+        self,
+        features: list[Tensor],
+        class_tokens: None,
+        text_summary: None,
+        points: Tensor,
+        labels: Tensor,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        sparse, dense, maps = self.prompt_encoder(points, labels, mask)
+        logits, iou = self.mask_decoder(features, self.prompt_encoder.image_positions(), sparse, dense, maps)
+        return logits, iou, None, None, None
 
 
 def _initialise(module: nn.Module) -> None:

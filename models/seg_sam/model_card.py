@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .marked_region import replace_region
+
 BEGIN, END = "<!-- metrics: written by models/evaluate.py -->", "<!-- end of metrics -->"
 SCORES = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
 # The large tissues of `brain_aseg`; what remains are its deep structures and ventricles.
@@ -10,11 +12,7 @@ BRAIN_TISSUES = {"cerebral_white_matter", "cerebral_cortex", "cerebellum_white_m
 
 def write_metrics(card: Path, metrics: dict, command: str) -> None:
     """Replaces what stands between the two marks of a card."""
-    text = card.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{card} lacks the lines {BEGIN!r} and {END!r}, between which the tables go")
-    before, rest = text.split(BEGIN)
-    card.write_text(f"{before}{BEGIN}\n\n{tables(metrics, command)}\n{END}{rest.split(END)[1]}")
+    replace_region(card, BEGIN, END, tables(metrics, command))
 
 
 def tables(metrics: dict, command: str) -> str:
