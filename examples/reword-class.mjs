@@ -2,8 +2,10 @@
  * How much a class hangs on the words of its card: replaces the cards of four structures, one at a time, by a text that
  * says the same in other words and by one about something else, and counts the prompts of examples/images that still get
  * the name: node examples/reword-class.mjs
+ *
+ * With the name of a file, such as docs/classes.md, the table there is written anew.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { readImage, SegSam } from 'seg-sam'
 
@@ -48,7 +50,7 @@ const unrelated = {
   description: 'A tall white tower on a rocky coast. Its lamp turns at night. Ships see it from far away.',
 }
 
-const model = await SegSam.load(here('../models/seg-sam-tiny'), { precision: 'fp32' })
+const model = await SegSam.load(here('../models/seg-sam-tiny'), { device: 'cpu', precision: 'fp32' })
 const scenes = []
 for (const [file, prompts] of Object.entries(JSON.parse(await readFile(here('images/prompts.json'), 'utf8')))) {
   scenes.push({ scene: await model.encode(await readImage(here(`images/${file}`))), prompts })
@@ -69,24 +71,40 @@ function counted(names, id) {
   const onIt = names.filter(({ structure }) => structure === id)
   const others = names.filter(({ structure }) => structure !== id)
   const getIt = (list) => list.filter((name) => name.id === id).length
-  return `${getIt(onIt)}/${onIt.length} (+${getIt(others)})`
+  return `${getIt(onIt)} of ${onIt.length} (${getIt(others)})`
 }
 
-console.log(`${model.info.name} ${model.info.version}: prompts that get the name, of those on the structure (+ others)`)
 const before = await named()
+const lines = [
+  `${model.info.name} ${model.info.version}, on the CPU in fp32, out of ${model.classes.length} classes:`,
+  '',
+  '| class | its own card | its sentences, a new name | its name alone | the same in other words | a text about a lighthouse |',
+  '| --- | ---: | ---: | ---: | ---: | ---: |',
+]
 for (const card of reworded) {
   const original = model.classes.find(({ id }) => id === card.id)
-  const counts = [`own card ${counted(before, card.id)}`]
-  for (const [text, replacement] of [
-    ['new name', { ...original, name: card.name }],
-    ['name alone', { id: card.id, name: original.name, sentences: [] }],
-    ['reworded', card],
-    ['unrelated', { ...unrelated, id: card.id }],
+  const counts = [counted(before, card.id)]
+  for (const replacement of [
+    { ...original, name: card.name },
+    { id: card.id, name: original.name, sentences: [] },
+    card,
+    { ...unrelated, id: card.id },
   ]) {
     await model.defineClass(replacement, { replace: true })
-    counts.push(`${text} ${counted(await named(), card.id)}`)
+    counts.push(counted(await named(), card.id))
   }
   await model.defineClass(original, { replace: true })
-  console.log(`${card.id}: ${counts.join(', ')}`)
+  lines.push(`| ${card.id} | ${counts.join(' | ')} |`)
 }
 model.dispose()
+
+const table = lines.join('\n')
+console.log(table)
+const [file] = process.argv.slice(2)
+if (file) {
+  const [begin, end] = ['<!-- reworded: written by examples/reword-class.mjs -->', '<!-- end of reworded -->']
+  const [head, tail] = (await readFile(file, 'utf8')).split(new RegExp(`${begin}[^]*${end}`))
+  if (tail === undefined)
+    throw new Error(`${file} lacks the lines "${begin}" and "${end}", between which the table goes.`)
+  await writeFile(file, `${head}${begin}\n\n${table}\n\n${end}${tail}`)
+}

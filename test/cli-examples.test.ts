@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,9 +39,16 @@ describe.skipIf(!existsSync(join(root, 'models/seg-sam-tiny/manifest.json')))('e
     expect(lines.at(-1)).toMatch(/IoU 1$/)
   })
 
-  test('reword-class counts the prompts for every text', async () => {
+  test('reword-class counts the prompts for every text, and docs/classes.md has these counts', async () => {
     const { stdout } = await example('reword-class.mjs')
-    expect(stdout.match(/\d+\/\d+ \(\+\d+\)/g)).toHaveLength(4 * 5)
+    expect(stdout.match(/\d+ of \d+ \(\d+\)/g)).toHaveLength(4 * 5)
+    expect(readFileSync(join(root, 'docs/classes.md'), 'utf8')).toContain(`-->\n\n${stdout}\n<!--`)
+  })
+
+  test('follow-lasso compares masks with the lasso, and docs/annotation.md has these numbers', async () => {
+    const { stdout } = await example('follow-lasso.mjs')
+    expect(stdout).toMatch(/mean IoU of 0\.\d\d with that triangle, the box\nalone 0\.\d\d/)
+    expect(readFileSync(join(root, 'docs/annotation.md'), 'utf8')).toContain(`-->\n\n${stdout}\n<!--`)
   })
 })
 

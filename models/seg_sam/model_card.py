@@ -5,20 +5,53 @@ from pathlib import Path
 from .marked_region import replace_region
 
 BEGIN, END = "<!-- metrics: written by models/evaluate.py -->", "<!-- end of metrics -->"
+CALIBRATION_BEGIN, CALIBRATION_END = "<!-- calibration: written by models/card.py -->", "<!-- end of calibration -->"
 SCORES = ("dice", "semantic_dice", "ellipse_dice", "class_right", "class_top3")
 # The large tissues of `brain_aseg`; what remains are its deep structures and ventricles.
 BRAIN_TISSUES = {"cerebral_white_matter", "cerebral_cortex", "cerebellum_white_matter", "cerebellum_cortex"}
 
 
-def write_metrics(card: Path, metrics: dict, command: str) -> None:
+def write_metrics(card: Path, metrics: dict) -> None:
     """Replaces what stands between the two marks of a card."""
-    replace_region(card, BEGIN, END, tables(metrics, command))
+    replace_region(card, BEGIN, END, tables(metrics))
 
 
-def tables(metrics: dict, command: str) -> str:
+def write_calibration(card: Path, calibration: dict) -> None:
+    """Replaces the line on calibration and unprompted classes of a card."""
+    replace_region(card, CALIBRATION_BEGIN, CALIBRATION_END, calibration_line(calibration))
+
+
+def calibration_of(report: dict, bundle: str) -> dict:
+    """What a card says of calibration, from the report.json of `seg-sam eval` (docs/evaluation.md), of box prompts."""
+    run, box = report["run"], report["prompts"]["box"]
+    sets = [s["name"] for s in run["sets"]]
+    command = f"npx seg-sam eval {bundle} {' '.join(f'DATA/{s}' for s in sets)} --prompts box"
+    return {
+        "bundle": run["bundle"]["name"],
+        "version": run["bundle"]["version"],
+        "command": command + (f" --limit {run['limit']}" if run["limit"] else "") + " --report out",
+        "sets": sets,
+        "objects": box["overall"]["objects"],
+        "error": {k: round(v["error"], 4) for k, v in box["calibration"].items()},
+        "others": {k: round(box["overall"][f"others{k.capitalize()}"], 4) for k in ("precision", "recall", "f1")},
+    }
+
+
+def calibration_line(calibration: dict) -> str:
+    error, others = calibration["error"], calibration["others"]
+    return (
+        f"- Box prompts on {' and '.join(calibration['sets'])} (`{calibration['command']}`, {calibration['objects']} "
+        f"objects): the expected calibration error is {error['predictedIou']:.2f} for the predicted IoU, "
+        f"{error['classProbability']:.2f} for the probability of the class, and {error['agreement']:.2f} for "
+        f"`agreement`. Of the unprompted classes {others['precision']:.2f} of those named are there, and "
+        f"{others['recall']:.2f} of those that are there are named (F1 {others['f1']:.2f})."
+    )
+
+
+def tables(metrics: dict) -> str:
     """Markdown: by set, by modality and by class."""
     rows = by_set(metrics)
-    parts = [f"Measured by `{command}`.\n", _table("set", rows)]
+    parts = [f"Measured by `{metrics['command']}`.\n", _table("set", rows)]
     target = [rows[name] for name in ("us_nerve_vessel", "nuclei", "sarcoma", DEEP) if name in rows]
     if len(target) == 4:
         parts.append(_target_line(target))

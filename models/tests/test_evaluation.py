@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 import evaluate as command
 from seg_sam.bundle import write_bundle
 from seg_sam.class_cards import read_cards
-from seg_sam.evaluation import dice, evaluate, objects_to_prompt, upscale
+from seg_sam.evaluation import dice, evaluate, objects_to_prompt, unprompted_scores, upscale
 from seg_sam.model import SegSam
 from synthetic import MICRO, lively, rectangle, sample_of, write_labelled_slices
 
@@ -125,3 +126,52 @@ def test_the_command_measures_a_bundle_on_test_subjects(run_main, tmp_path, text
         assert entry[kind]["by_set"]["known"]["n"] == 8
         assert 0 <= entry[kind]["by_set"]["known"]["dice"] <= 1
         assert entry[kind]["by_set"]["known"]["class_top3"] == 1.0, "there are three classes"
+
+
+def test_unprompted_classes_are_counted_where_their_absence_is_known(monkeypatch):
+    """As docs/evaluation.md defines them, on a case worked out by hand."""
+    instances = np.zeros((64, 64), dtype=np.int32)
+    instances[4:24, 4:24], instances[34:60, 34:60] = 1, 2
+    sample = sample_of((40 * instances).astype(np.uint8), instances, ["square", "bar"], known=["square", "bar", "dot"])
+    decode = Oracle.decode
+
+    def naming(presence):
+        # CO-tokens of bar, dot, square and nothing.
+        def decoded(*arguments):
+            out = decode(*arguments)
+            tokens = torch.tensor([[10.0 * p if i == j else 0.0 for i in range(4)] for j, p in enumerate(presence)])
+            return (*out[:4], tokens.expand(len(out[0]), -1, -1))
+
+        monkeypatch.setattr(Oracle, "decode", decoded)
+        return [r["others"] for r in scores_of(sample, "box")["records"]]
+
+    # The oracle's "nothing" is above any class: no name, so only the prompted class is left out of the others.
+    both = naming([1, 1, 0])  # bar and dot are named
+    assert both[0] == {"found": 1, "wrong": 1, "missed": 0, "absence_known": True}, "square: bar is there, dot is not"
+    assert both[1] == {"found": 0, "wrong": 1, "missed": 1, "absence_known": True}, "bar: square is missed"
+    assert unprompted_scores(both) == {"precision": 0.3333, "recall": 0.5, "f1": 0.4}
+    sample.specks = ["dot"]
+    assert [o["wrong"] for o in naming([1, 1, 0])] == [0, 0], "a speck is neither there nor absent"
+    sample.specks, sample.known = [], []
+    scores = unprompted_scores(naming([1, 1, 0]))
+    assert scores == {"precision": None, "recall": 0.5, "f1": None}
+    assert naming([0, 0, 0])[0]["missed"] == 1
+
+
+def test_dec_sag_alone_is_measured_by_its_masks():
+    config = replace(MICRO, semantic="none")
+    model = lively(SegSam(config))
+    instances = rectangle(4, 40, 4, 40, 64, 64).astype(np.int32)
+    sample = sample_of((200 * instances).astype(np.uint8), instances, ["square"])
+    with pytest.raises(ValueError, match="no bundle of it"):
+        model.decoder()
+    text = (torch.zeros(3, 1, 256), torch.ones(3, 1, dtype=torch.bool))
+    decoder = model.decoder_to_measure()
+    found = evaluate(model.image_encoder, decoder, config, [sample], CARDS, text, torch.device("cpu"))
+    assert set(found["by_set"]["set"]) == {"n", "dice", "ellipse_dice"} and found["others"] == {}
+    # The same weights under a semantic-aware decoder draw the same binary mask.
+    whole = SegSam(MICRO).eval()
+    whole.load_state_dict(model.state_dict(), strict=False)
+    both = evaluate(whole.image_encoder, whole.decoder_to_measure(), MICRO, [sample], CARDS, text, torch.device("cpu"))
+    assert both["by_set"]["set"]["dice"] == found["by_set"]["set"]["dice"]
+    assert "semantic_dice" in both["by_set"]["set"]

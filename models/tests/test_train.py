@@ -224,6 +224,22 @@ def test_classes_without_a_card_and_misspelt_sets_are_named(run_main, arguments,
         run_main(train, *arguments(steps=1, weights="organ=2"))
 
 
+def test_a_smaller_frame_is_a_multiple_of_the_patches(run_main, arguments, tmp_path, capsys):
+    run_main(train, *arguments(steps=1, **{"image-size": 32}))
+    config = Config.from_dict(checkpoint(tmp_path / "run" / "model.ckpt")["config"])
+    assert (config.image_size, config.grid, config.mask_size) == (32, 2, 16)
+    with pytest.raises(SystemExit):
+        run_main(train, *arguments(steps=1, **{"image-size": 40}))
+    assert "40 is no multiple of 16" in capsys.readouterr().err
+
+
+def test_dec_sag_alone_is_validated_by_its_masks(run_main, arguments, tmp_path):
+    run_main(train, *arguments(steps=2, semantic="none", **{"validate-every": 0}))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["validation"]["organs"] for line in lines if "validation" in line]
+    assert scores and set(scores[0]) == {"n", "dice", "ellipse_dice"}
+
+
 def test_the_length_of_the_run_is_given_once(run_main, arguments, capsys):
     for options in ({}, {"steps": 1, "minutes": 1}):
         with pytest.raises(SystemExit):
