@@ -36,6 +36,16 @@ def test_pieces_of_a_class_are_objects_of_their_own_and_specks_are_none():
     assert not instances[labels == 3].any()
 
 
+def test_classes_of_specks_alone_are_told_from_those_that_are_absent(tmp_path):
+    folder = write_labelled_slices(tmp_path / "set", subjects=1, test_subjects=0, slices=1)
+    path = folder / "labels" / "s00-axial_000.png"
+    labels = np.array(Image.open(path))
+    labels[0:2, 0:2] = 7
+    Image.fromarray(labels).save(path)
+    (image,) = read_dataset(folder, "train")
+    assert "dot" not in image.classes and image.specks == ["dot"]
+
+
 def test_set_of_instances_keeps_every_object_with_sixteen_bit_numbers(tmp_path):
     folder = write_labelled_slices(tmp_path / "cells", subjects=1, test_subjects=0, slices=1, labels="instances")
     labels = np.zeros((64, 64), dtype=np.uint16)

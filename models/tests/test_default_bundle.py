@@ -126,8 +126,8 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "the outline follows the image (Dice 0.03 to 0.08 above the ellipse)",
-        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.03, 0.08),
+        "the outline follows the image (Dice 0.04 to 0.07 above the ellipse)",
+        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.04, 0.07),
     ),
     (
         "models/seg-sam-tiny/README.md",
