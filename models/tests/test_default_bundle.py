@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+import card
 import evaluate as command
+from seg_sam.bundle import write_json
 from seg_sam.config import SIZES
 from seg_sam.marked_region import read_region
 from seg_sam.model import SegSam
@@ -92,6 +95,18 @@ def test_a_report_of_seg_sam_eval_becomes_the_line_of_the_card():
     assert "`npx seg-sam eval models/b DATA/x DATA/y --prompts box --limit 4 --report out`, 7 objects" in line
     assert "0.10 for the predicted IoU, 0.04 for the probability of the class, and 0.30" in line
     assert "0.90 of those named are there, and 0.52 of those" in line and "F1 0.66" in line
+
+
+def test_the_command_writes_the_card_and_refuses_what_another_version_measured(run_main, tmp_path):
+    for name in ("README.md", "manifest.json", "metrics.json", "calibration.json"):
+        shutil.copy(BUNDLE / name, tmp_path)
+    card_file = tmp_path / "README.md"
+    card_file.write_text(card_file.read_text().replace("| us_nerve_vessel | 34 |", "| us_nerve_vessel | 35 |"))
+    run_main(card, tmp_path)
+    assert card_file.read_text() == CARD.read_text()
+    write_json(tmp_path / "manifest.json", {**read(BUNDLE / "manifest.json"), "version": "9.9.9"})
+    with pytest.raises(ValueError, match=r"metrics\.json was measured on version .*, the bundle is 9\.9\.9"):
+        run_main(card, tmp_path)
 
 
 # A file, what it says in words, and whether what was measured bears it out. Where a new bundle does otherwise, or the
