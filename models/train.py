@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     if device.type == "cpu":
         learner = learner.to(memory_format=torch.channels_last)
     average = AveragedWeights(learner, args.ema)
-    optimisers = make_optimisers(learner, args.muon, args.lr, args.weight_decay)
+    optimisers = make_optimisers(learner, args.optimiser == "muon", args.lr, args.weight_decay)
     state = {"step": 0, "elapsed": 0.0}
     if args.resume and (args.out / "last.ckpt").exists():
         saved = torch.load(args.out / "last.ckpt", map_location="cpu", weights_only=True)
@@ -160,7 +160,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sentences", type=float, default=0.6, help="share of a card's sentences seen in a step")
     parser.add_argument("--dense", type=float, default=1.0, help="weight of the encoder's auxiliary pixel classes")
     parser.add_argument("--lr", type=float, default=6e-4)
-    parser.add_argument("--muon", action="store_true", help="Muon for matrices and kernels, AdamW for the rest")
+    parser.add_argument(
+        "--optimiser", choices=["muon", "adamw"], default="muon", help="Muon is for hidden layers; AdamW does the rest"
+    )
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--weights", default="", help="share of each set, for example brain_aseg=3,nuclei=2")
