@@ -37,10 +37,25 @@ export interface RuntimeInfo {
 /** Live native objects and bytes, process-wide: leak tests and monitoring. */
 export function counters(): { models: number; scenes: number; queued: number; sceneBytes: number }
 
-/** Handed to an asynchronous method; `cancel()` drops the job if it has not started (rejection code `ABORTED`). */
+/**
+ * Handed to an asynchronous method; `cancel` drops the job if it has not started: rejection code `ABORTED`, or
+ * `DEADLINE_EXCEEDED` with `expired`.
+ */
 export class Cancellation {
   constructor()
-  cancel(): void
+  cancel(expired: boolean): void
+}
+
+/**
+ * How a job waits for the device. Interactive jobs go before those of the batch lane, but while one of these waits,
+ * every fifth run is theirs. The lanes are those of the device: all models of the process share them.
+ */
+export interface Schedule {
+  priority: 'interactive' | 'batch'
+  /** Milliseconds from now, or `null`: a job that has not started by then is dropped (`DEADLINE_EXCEEDED`). */
+  timeout: number | null
+  /** Whether the model's `maxQueue` holds for this job: not for those that follow the first job of a call. */
+  limited: boolean
 }
 
 export interface ModelFiles {
@@ -68,6 +83,12 @@ export interface ModelOptions {
   maskSize: number
   /** Width of a sentence embedding from the text encoder. */
   textWidth: number
+  /** Encodes and decodes that may wait, or `null` for any number: one more rejects with `QUEUE_FULL`. */
+  maxQueue: number | null
+  /** Images of several calls of `encode` that one forward pass may take together. */
+  maxEncodeBatch: number
+  /** Prompts of several calls of `decode` on one scene that one forward pass may take together. */
+  maxDecodeBatch: number
 }
 
 export class Model {
@@ -93,10 +114,58 @@ export class Model {
    * the number of sentences of each class in order. The result is immutable and may be used with any scene of this model.
    */
   prepareClasses(sentences: Float32Array, counts: Int32Array, cancellation?: Cancellation): Promise<ClassSet>
-  /** Encodes a batch of images, in one forward pass of the encoder; the scenes come in the order of the images. */
-  encode(images: ImageView[], cancellation?: Cancellation): Promise<Scene[]>
+  /**
+   * Encodes a batch of images, in one forward pass of the encoder; the scenes come in the order of the images. Calls that
+   * wait in one lane may share a pass.
+   */
+  encode(images: ImageView[], schedule: Schedule, cancellation?: Cancellation): Promise<Scene[]>
+  /** A scene from what `features` of another gave. The caller answers for the features being those of this model. */
+  restore(features: SceneFeatures, cancellation?: Cancellation): Promise<Scene>
+  /** Also of a model that was disposed. */
+  stats(): ModelStats
   /** Frees the weights once running jobs have ended; later calls reject with `DISPOSED`. Idempotent. */
   dispose(): void
+}
+
+/** Of one model, since it was loaded. A job is a call of `encode` or `decode`; the others are not counted. */
+export interface ModelStats {
+  /** Jobs that wait now, by lane. */
+  queued: { interactive: number; batch: number }
+  /** Jobs that run now. */
+  running: number
+  done: number
+  failed: number
+  /** Dropped before they started, by a cancellation or because their deadline passed. */
+  aborted: number
+  expired: number
+  /** Refused because the queue was full. */
+  rejected: number
+  encode: RunStats
+  decode: RunStats
+  /** Of all weights; 0 once disposed. */
+  weightBytes: number
+  /** Alive on the device, whatever the number of their handles. */
+  scenes: number
+  sceneBytes: number
+}
+
+export interface RunStats {
+  /** Forward passes, and the jobs and the images or prompts that they took. */
+  runs: number
+  jobs: number
+  items: number
+  /** Of a job, from the call to its start: the last 1024. */
+  wait: Times
+  /** Of a run: the last 1024. */
+  run: Times
+}
+
+/** Milliseconds; percentiles by nearest rank. All 0 before the first. */
+export interface Times {
+  mean: number
+  p50: number
+  p95: number
+  p99: number
 }
 
 /** An opaque set of K class vectors on the model's device. */
@@ -133,11 +202,33 @@ export class Scene {
   readonly disposed: boolean
   /**
    * Decodes P prompts of the same shape (N points each, with or without a mask) with both decoders.
-   * The addon splits large batches to bound its memory; results do not depend on the split.
+   * The addon splits large batches to bound its memory, and calls that wait in one lane, on one scene, with prompts of one
+   * shape and one class set, may share a pass; results do not depend on either.
    */
-  decode(prompts: PromptBatch, classes: ClassSet, options: DecodeOptions, cancellation?: Cancellation): Promise<Decoded>
+  decode(
+    prompts: PromptBatch,
+    classes: ClassSet,
+    options: DecodeOptions,
+    schedule: Schedule,
+    cancellation?: Cancellation,
+  ): Promise<Decoded>
+  /** Copies the features to the host. */
+  features(cancellation?: Cancellation): Promise<SceneFeatures>
+  /** Another handle of the same features, which are freed with the last one. */
+  share(): Scene
   /** Frees the features once running jobs have ended. Idempotent. */
   dispose(): void
+}
+
+/** The features of a scene, for `Model.restore`. */
+export interface SceneFeatures {
+  /** Of the original image. */
+  width: number
+  height: number
+  /** Of each feature tensor, with a leading batch dimension of 1. */
+  shapes: number[][]
+  /** The values of one tensor after the other, row-major. */
+  data: Float32Array
 }
 
 export interface PromptBatch {

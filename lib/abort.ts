@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import type { Cancellation } from '../binding.js'
 import { addon } from './addon.js'
-import { unexpected } from './errors.js'
+import { SegSamError, unexpected } from './errors.js'
 
-interface AbortRules<T> {
+export interface AbortRules<T> {
   signal: AbortSignal | undefined
   /** Frees a result that arrives after the caller has been told of the abort. */
   discard?: (late: T) => void
@@ -26,7 +26,7 @@ export async function abortable<T>(
   let onAbort = () => {}
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => {
-      cancellation.cancel()
+      cancellation.cancel(signal.reason instanceof SegSamError && signal.reason.code === 'DEADLINE_EXCEEDED')
       if (!holdsCallersMemory) reject(signal.reason)
     }
   })

@@ -8,7 +8,7 @@ export type RuntimeInfo = Binding.RuntimeInfo
 export type Device = Binding.ModelOptions['device']
 export type Precision = Binding.ModelOptions['precision']
 
-const ABI_VERSION = 1
+const ABI_VERSION = 2
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
 
 let loaded: Addon | undefined

@@ -27,6 +27,10 @@ export type SegSamErrorCode =
   | 'DISPOSED'
   /** The job was dropped before it started. Calls with a `signal` reject with `signal.reason` instead. */
   | 'ABORTED'
+  /** The call did not end within its `timeout`. */
+  | 'DEADLINE_EXCEEDED'
+  /** As many jobs wait for the model as its `maxQueue` allows. */
+  | 'QUEUE_FULL'
   /** libtorch failed while it ran the model. */
   | 'RUNTIME'
   /** A file could not be read from disk. */

@@ -1,5 +1,6 @@
 export { type Device, type Precision, type RuntimeInfo, runtimeInfo } from './addon.js'
 export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from './bundle.js'
+export type { CallOptions } from './call.js'
 export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
 export { SegSamError, type SegSamErrorCode } from './errors.js'
 export { FoundObject } from './everything/found-object.js'
@@ -41,3 +42,4 @@ export {
 export type { Path, Scribble } from './scribble.js'
 export { Session, type SessionOptions, type StepOptions } from './session.js'
 export type { SessionLog, SessionStep } from './session-log.js'
+export type { PassStats, Stats, Times } from './stats.js'

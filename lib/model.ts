@@ -1,8 +1,10 @@
 import { join } from 'node:path'
+import { z } from 'zod'
 import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type BundleReport, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
+import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import { ClassBook, type ClassCard, type NewClassCard, type PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import { croppedImage, wholeOf } from './everything/crops.js'
@@ -18,9 +20,10 @@ import { automaticWindow, checkImage, checkWindow, defaultWindowOf, type Medical
 import { checkedLabelMap, LABEL_MAP_OPTIONS, type LabelMapOptions } from './label-map/options.js'
 import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
-import { checkOptions } from './options.js'
-import { Scene } from './scene.js'
+import { checkOptions, parsedOptions } from './options.js'
+import { Scene, type SegmentOptions } from './scene.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
+import { type Stats, statsOf } from './stats.js'
 
 export interface LoadOptions {
   /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
@@ -30,10 +33,22 @@ export interface LoadOptions {
    * hardware, else fp16 on CUDA and fp32 on the CPU.
    */
   precision?: Precision
+  /**
+   * Jobs of `encode` and of what decodes scenes that may wait for the device, in all; by default any number. A call that
+   * comes when as many wait fails at once with `QUEUE_FULL`.
+   */
+  maxQueue?: number
+  /**
+   * Images of different calls of `encode` that wait together and may be encoded in one pass. 1 to 65536; default 1,
+   * because it was no faster where it was measured: docs/serving.md.
+   */
+  maxEncodeBatch?: number
+  /** Prompts of different calls on one scene that may be decoded in one pass. 1 to 65536; default 64. */
+  maxDecodeBatch?: number
   signal?: AbortSignal
 }
 
-export interface EncodeOptions {
+export interface EncodeOptions extends CallOptions {
   /**
    * Intensities mapped to black and white (window level 40, width 400 is `[-160, 240]`). Default: [0, 255] for 8-bit
    * images, else the 0.5 and 99.5 percentiles of each image; with `info.defaultWindow` `min_max`, as MedSAM has it,
@@ -45,8 +60,6 @@ export interface EncodeOptions {
    * the promise settles. Pixels in an `ArrayBuffer` that can be resized are copied all the same.
    */
   borrow?: boolean
-  /** Drops the job if it has not started, then rejects with `signal.reason`. */
-  signal?: AbortSignal
 }
 
 /** Options of a call that encodes the image itself. */
@@ -130,7 +143,7 @@ export class SegSam {
    *   `DEVICE_UNAVAILABLE`, `INVALID_ARGUMENT`, `OUT_OF_MEMORY`
    */
   static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
-    checkOptions(options, ['device', 'precision', 'signal'])
+    checkOptions(options, ['device', 'precision', 'maxQueue', 'maxEncodeBatch', 'maxDecodeBatch', 'signal'])
     const { device = 'auto', precision = 'auto', signal } = options
     throwIfAborted(signal)
     if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
@@ -140,10 +153,12 @@ export class SegSam {
       throw unexpected('INVALID_ARGUMENT', 'precision', precision, "'auto', 'fp32', 'bf16' or 'fp16'")
     }
 
+    const limits = parsedOptions(options, limitShape)
+
     const verified = await verifiedBundle(bundle, signal)
     const { manifest, classes } = verified
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
-    const native = await loadNative(bundle, manifest, { device, precision }, signal)
+    const native = await loadNative(bundle, manifest, { device, precision, ...limits }, signal)
     const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
     return new SegSam(native, verified, new ClassBook(native, encoder, classes))
   }
@@ -191,24 +206,34 @@ export class SegSam {
   /**
    * Encodes an image, or several in one pass of the encoder (scenes in the order of the images).
    *
-   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
    */
   encode(image: MedicalImage, options?: EncodeOptions): Promise<Scene>
   encode(images: readonly MedicalImage[], options?: EncodeOptions): Promise<Scene[]>
   async encode(input: MedicalImage | readonly MedicalImage[], options: EncodeOptions = {}): Promise<Scene | Scene[]> {
     this.#checkNotDisposed()
-    checkOptions(options, ['window', 'borrow', 'signal'])
-    const { window, borrow = false, signal } = options
+    checkOptions(options, ['window', 'borrow', ...CALL_OPTIONS])
+    const { window, borrow = false } = options
     checkWindow(window)
     if (typeof borrow !== 'boolean') throw unexpected('INVALID_ARGUMENT', 'borrow', borrow, 'true or false')
-    if (!Array.isArray(input)) {
-      const [scene] = await this.#encode([input as MedicalImage], ['image'], { window, borrow, signal })
-      return scene!
+    if (Array.isArray(input) && input.length === 0) {
+      throw unexpected('INVALID_ARGUMENT', 'images', input, 'a list of at least one image')
     }
-    if (input.length === 0) throw unexpected('INVALID_ARGUMENT', 'images', input, 'a list of at least one image')
-    const images = Array.from<MedicalImage>(input)
-    const names = images.map((_, index) => `images[${index}]`)
-    return this.#encode(images, names, { window, borrow, signal })
+    return Call.run(options, async (call) => {
+      if (!Array.isArray(input)) {
+        const [scene] = await this.#encode([input as MedicalImage], ['image'], { window, borrow, call })
+        return scene!
+      }
+      const images = Array.from<MedicalImage>(input)
+      const names = images.map((_, index) => `images[${index}]`)
+      return this.#encode(images, names, { window, borrow, call })
+    })
+  }
+
+  /** What the model does and did: see {@link Stats}. Takes well under a millisecond. */
+  stats(): Stats {
+    return statsOf(this.#native.stats())
   }
 
   /**
@@ -216,7 +241,8 @@ export class SegSam {
    * at a time, and frees them again. Every crop is windowed as the whole image is.
    *
    * @returns objects by falling predicted IoU; they may overlap
-   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+   *   `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
    */
   async segmentEverything(image: MedicalImage, options: FromPixels<EverythingOptions> = {}): Promise<FoundObject[]> {
     this.#checkNotDisposed()
@@ -224,14 +250,17 @@ export class SegSam {
     const { window, ...rest } = options
     const checked = checkedEverything(rest, this.#manifest.semantic)
     const whole = this.#pixelsOf(image, window)
-    const classes = await abortable(() => this.#classes.select(rest.classes), { signal: rest.signal })
-    return this.#found(whole, classes, checked, rest.signal)
+    return Call.run(rest, async (call) => {
+      const classes = await this.#selected(rest.classes, call)
+      return this.#found(whole, classes, checked, call)
+    })
   }
 
   /**
    * As `scene.labelMap`, but from the pixels, with crops where `cropNLayers` asks for them: see {@link segmentEverything}.
    *
-   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_IMAGE`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+   *   `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
    */
   async labelMap(image: MedicalImage, options: FromPixels<LabelMapOptions> = {}): Promise<LabelMap> {
     this.#checkNotDisposed()
@@ -240,10 +269,12 @@ export class SegSam {
     const { semantic } = this.#manifest
     const { everything, regions, minEvidence } = checkedLabelMap(rest, semantic)
     const whole = this.#pixelsOf(image, window)
-    const classes = await abortable(() => this.#classes.select(rest.classes), { signal: rest.signal })
-    const rules = checkedRules(regions, classes.cards)
-    const objects = await this.#found(whole, classes, everything, rest.signal)
-    return labelMapOf(whole.image, objects, classes.cards, { rules, minEvidence, semantic })
+    return Call.run(rest, async (call) => {
+      const classes = await this.#selected(rest.classes, call)
+      const rules = checkedRules(regions, classes.cards)
+      const objects = await this.#found(whole, classes, everything, call)
+      return labelMapOf(whole.image, objects, classes.cards, { rules, minEvidence, semantic })
+    })
   }
 
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
@@ -270,18 +301,22 @@ export class SegSam {
     }
   }
 
+  #selected(classes: SegmentOptions['classes'], { signal }: Call): Promise<PreparedClasses> {
+    return abortable(() => this.#classes.select(classes), { signal })
+  }
+
   #found(
     { image, window }: WindowedImage,
     classes: PreparedClasses,
     options: CheckedEverything,
-    signal: AbortSignal | undefined,
+    call: Call,
   ): Promise<FoundObject[]> {
     return findObjects(image, options, async (crop, pointsPerSide) => {
       const pixels = crop.layer === 0 ? image : croppedImage(image, crop)
       const name = `the crop of ${crop.width} x ${crop.height} pixels at x ${crop.x}, y ${crop.y}`
-      const [scene] = await this.#encode([pixels], [name], { window, borrow: false, signal })
+      const [scene] = await this.#encode([pixels], [name], { window, borrow: false, call })
       try {
-        return await scene!.objectsIn({ crop, image, pointsPerSide }, classes, options, signal)
+        return await scene!.objectsIn({ crop, image, pointsPerSide }, classes, options, call)
       } finally {
         scene!.dispose()
       }
@@ -291,7 +326,7 @@ export class SegSam {
   async #encode(
     images: readonly MedicalImage[],
     names: readonly string[],
-    { window, borrow, signal }: Pick<EncodeOptions, 'window' | 'signal'> & { borrow: boolean },
+    { window, borrow, call }: Pick<EncodeOptions, 'window'> & { borrow: boolean; call: Call },
   ): Promise<Scene[]> {
     const views = images.map((image, index) => {
       checkImage(image, names[index]!)
@@ -306,8 +341,7 @@ export class SegSam {
         borrow: borrow && !canShrink(data.buffer),
       }
     })
-    const scenes = await abortable((cancellation) => this.#native.encode(views, cancellation), {
-      signal,
+    const scenes = await call.job((schedule, cancellation) => this.#native.encode(views, schedule, cancellation), {
       discard: (late: NativeScene[]) => {
         for (const scene of late) scene.dispose()
       },
@@ -322,6 +356,14 @@ interface WindowedImage {
   window: readonly [low: number, high: number]
 }
 
+const batch = z.int().min(1).max(65536)
+const limitShape = {
+  maxQueue: z.int().min(1).nullable().default(null).describe('a whole number of jobs, at least 1'),
+  maxEncodeBatch: batch.default(1).describe('a whole number of images from 1 to 65536'),
+  maxDecodeBatch: batch.default(64).describe('a whole number of prompts from 1 to 65536'),
+}
+type Limits = z.output<z.ZodObject<typeof limitShape>>
+
 /** Its memory goes back to the system then, and a thread that reads it would bring the process down. */
 function canShrink(buffer: ArrayBufferLike & { resizable?: boolean }): boolean {
   return buffer.resizable === true
@@ -330,7 +372,7 @@ function canShrink(buffer: ArrayBufferLike & { resizable?: boolean }): boolean {
 function loadNative(
   bundle: string,
   manifest: Manifest,
-  { device, precision }: { device: Device; precision: Precision },
+  { device, precision, ...limits }: { device: Device; precision: Precision } & Limits,
   signal: AbortSignal | undefined,
 ): Promise<NativeModel> {
   const files = {
@@ -347,6 +389,7 @@ function loadNative(
     pixelStd: manifest.pixel_std,
     maskSize: manifest.mask_size,
     textWidth: manifest.text_width,
+    ...limits,
   }
   return abortable((cancellation) => addon().Model.load(files, options, cancellation), {
     signal,

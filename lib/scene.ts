@@ -1,6 +1,7 @@
 import type { Decoded, DecodeOptions, Scene as NativeScene, PromptBatch } from '../binding.js'
-import { abortable, throwIfAborted } from './abort.js'
+import { abortable } from './abort.js'
 import type { Manifest } from './bundle.js'
+import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { Decoder } from './everything/decode-grid.js'
@@ -22,7 +23,7 @@ import { checkOptions } from './options.js'
 import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
 import { Session, type SessionOptions } from './session.js'
 
-export interface SegmentOptions {
+export interface SegmentOptions extends CallOptions {
   /**
    * Three masks a prompt (whole, part, subpart), of which `hit.mask` is the one the model trusts most; good for an
    * ambiguous prompt such as a single click. `false`: one mask, better for a prompt that leaves no doubt.
@@ -37,8 +38,6 @@ export interface SegmentOptions {
    * `model.classes`.
    */
   classes?: readonly (string | NewClassCard)[]
-  /** Drops what has not started, then rejects with `signal.reason`. */
-  signal?: AbortSignal
   /**
    * Memory for the binary masks: prompts * (3 with multimask, else 1) * height * width bytes. The masks of the result
    * are views into it, in the order of the prompts. Do not touch it until the promise settles.
@@ -150,12 +149,13 @@ export class Scene {
    * Segments and names the object that each prompt means. The result of a prompt does not depend on the others in the
    * call; hits come in the order of the prompts. The first call takes longer, because it embeds the class cards.
    *
-   * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+   *   `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
    */
   async segment(prompts: readonly Prompt[], options: SegmentOptions = {}): Promise<Hit[]> {
     this.#checkAlive()
-    checkOptions(options, ['multimask', 'threshold', 'classes', 'signal', 'out'])
-    return this.#call(options.signal, () => this.#segment(prompts, options))
+    checkOptions(options, ['multimask', 'threshold', 'classes', 'out', ...CALL_OPTIONS])
+    return this.#call(options, (call) => this.#segment(prompts, options, call))
   }
 
   /**
@@ -164,15 +164,16 @@ export class Scene {
    * 5) with its defaults, and a name for each mask. Its crop layers need the pixels: see `model.segmentEverything`.
    *
    * @returns objects by falling predicted IoU; they may overlap
-   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
    */
   async segmentEverything(options: EverythingOptions = {}): Promise<FoundObject[]> {
     this.#checkAlive()
     const checked = checkedEverything(options, this.#manifest.semantic)
     checkWithoutCrops(checked, 'segmentEverything')
-    return this.#call(options.signal, async () => {
-      const classes = await this.#selected(options)
-      return this.#found(classes, checked, options.signal)
+    return this.#call(options, async (call) => {
+      const classes = await this.#selected(options, call)
+      return this.#found(classes, checked, call)
     })
   }
 
@@ -180,16 +181,17 @@ export class Scene {
    * One map of the classes in the image, and of each object of a countable class: {@link segmentEverything}, with the
    * overlaps of the masks resolved by evidence. What was segmented but is of no class is `unknown`.
    *
-   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
    */
   async labelMap(options: LabelMapOptions = {}): Promise<LabelMap> {
     this.#checkAlive()
     const { everything, regions, minEvidence } = checkedLabelMap(options, this.#manifest.semantic)
     checkWithoutCrops(everything, 'labelMap')
-    return this.#call(options.signal, async () => {
-      const classes = await this.#selected(options)
+    return this.#call(options, async (call) => {
+      const classes = await this.#selected(options, call)
       const rules = checkedRules(regions, classes.cards)
-      const objects = await this.#found(classes, everything, options.signal)
+      const objects = await this.#found(classes, everything, call)
       return labelMapOf(this, objects, classes.cards, { rules, minEvidence, semantic: this.#manifest.semantic })
     })
   }
@@ -197,19 +199,16 @@ export class Scene {
   /**
    * The classes that the model sees in the image, without a prompt and without masks.
    *
-   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
    */
   async present(options: PresenceOptions = {}): Promise<PresentClasses> {
     this.#checkAlive()
     const { threshold, pointsPerSide } = checkedPresence(options)
-    return this.#call(options.signal, async () => {
-      const classes = await this.#selected(options)
+    return this.#call(options, async (call) => {
+      const classes = await this.#selected(options, call)
       if (this.#manifest.semantic === 'untrained') return { classes: [], labelReason: 'untrained' }
-      const probabilities = await presenceOf(
-        this.#decoder(classes, options.signal),
-        classes.cards.length,
-        pointsPerSide,
-      )
+      const probabilities = await presenceOf(this.#decoder(classes, call), classes.cards.length, pointsPerSide)
       const seen = rank(classes.cards, probabilities).filter(({ probability }) => probability > threshold)
       return { classes: seen, labelReason: seen.length > 0 ? null : 'nothing' }
     })
@@ -240,9 +239,9 @@ export class Scene {
    *
    * @internal
    */
-  objectsIn(place: Place, classes: PreparedClasses, options: CheckedEverything, signal: AbortSignal | undefined) {
+  objectsIn(place: Place, classes: PreparedClasses, options: CheckedEverything, call: Call) {
     const trained = options.semantic === 'trained'
-    return objectsInCrop(this.#decoder(classes, signal), place, options, (decoded, prompt) =>
+    return objectsInCrop(this.#decoder(classes, call), place, options, (decoded, prompt) =>
       trained ? this.#named(decoded, prompt, classes.cards) : UNNAMED,
     )
   }
@@ -262,28 +261,27 @@ export class Scene {
   }
 
   /** Work that needs the features, which a `dispose` meanwhile leaves until its end. */
-  async #call<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    throwIfAborted(signal)
+  async #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
     this.#calls++
     try {
-      return await work()
+      return await Call.run(options, work)
     } finally {
       this.#calls--
       if (this.#disposed) this.dispose()
     }
   }
 
-  #selected({ classes, signal }: Pick<SegmentOptions, 'classes' | 'signal'>): Promise<PreparedClasses> {
+  #selected({ classes }: Pick<SegmentOptions, 'classes'>, { signal }: Call): Promise<PreparedClasses> {
     return abortable(() => this.#classes.select(classes), { signal })
   }
 
-  #found(classes: PreparedClasses, options: CheckedEverything, signal: AbortSignal | undefined) {
+  #found(classes: PreparedClasses, options: CheckedEverything, call: Call) {
     return findObjects(this, options, (crop, pointsPerSide) =>
-      this.objectsIn({ crop, image: this, pointsPerSide }, classes, options, signal),
+      this.objectsIn({ crop, image: this, pointsPerSide }, classes, options, call),
     )
   }
 
-  #decoder(classes: PreparedClasses, signal: AbortSignal | undefined): Decoder {
+  #decoder(classes: PreparedClasses, call: Call): Decoder {
     const { width, height } = this
     const { mask_size, image_size, resize_mode } = this.#manifest
     return {
@@ -293,26 +291,26 @@ export class Scene {
       imageSize: image_size,
       resizeMode: resize_mode,
       decode: async (batch, options) => {
-        const decoded = await this.#decode(batch, classes, options, signal)
+        const decoded = await this.#decode(batch, classes, options, call)
         checkFinite(decoded)
         return decoded
       },
     }
   }
 
-  async #segment(prompts: readonly Prompt[], options: SegmentOptions): Promise<Hit[]> {
-    const { signal, out } = options
+  async #segment(prompts: readonly Prompt[], options: SegmentOptions, call: Call): Promise<Hit[]> {
+    const { out } = options
     const { width, height } = this
     const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
     const decodeOptions = this.#checked(options, prompts.length)
     const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
     const bytes = prompts.length * bytesPerPrompt
-    const classes = await this.#selected(options)
+    const classes = await this.#selected(options, call)
 
     const hits = new Array<Hit>(prompts.length)
     for (const { batch, indices } of groups) {
       const inPlace = groups.length === 1
-      const decoded = await this.#decode(batch, classes, { ...decodeOptions, out: (inPlace && out) || null }, signal)
+      const decoded = await this.#decode(batch, classes, { ...decodeOptions, out: (inPlace && out) || null }, call)
       checkFinite(decoded)
       for (const [place, index] of indices.entries()) {
         let masks = decoded.masks.subarray(place * bytesPerPrompt, (place + 1) * bytesPerPrompt)
@@ -355,9 +353,8 @@ export class Scene {
     return { multimask, threshold }
   }
 
-  #decode(batch: PromptBatch, { vectors }: PreparedClasses, options: DecodeOptions, signal: AbortSignal | undefined) {
-    return abortable((cancellation) => this.#native.decode(batch, vectors, options, cancellation), {
-      signal,
+  #decode(batch: PromptBatch, { vectors }: PreparedClasses, options: DecodeOptions, call: Call) {
+    return call.job((schedule, cancellation) => this.#native.decode(batch, vectors, options, schedule, cancellation), {
       holdsCallersMemory: options.out !== null,
     })
   }

@@ -1,4 +1,5 @@
 import { abortable } from './abort.js'
+import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import type { NewClassCard } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { LogitsFrame } from './lasso.js'
@@ -16,10 +17,8 @@ export interface SessionOptions {
   classes?: readonly (string | NewClassCard)[]
 }
 
-export interface StepOptions {
-  /** Gives the step up, then rejects with `signal.reason`; the session stays as it was. */
-  signal?: AbortSignal
-}
+/** A step that is given up leaves the session as it was. */
+export type StepOptions = CallOptions
 
 /** What {@link Session} needs to know of its scene. @internal */
 export interface SessionSettings {
@@ -48,7 +47,8 @@ const START: State = { marks: NO_MARKS, prompt: null, hit: null, logits: null }
  * best; every other prompt gives one.
  *
  * Calls are taken one after the other, in the order in which they were made. One that fails changes nothing. All steps
- * reject with SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`.
+ * reject with SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+ * `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`.
  */
 export class Session {
   readonly #scene: Scene
@@ -74,7 +74,7 @@ export class Session {
    */
   static async replay(scene: Scene, log: SessionLog, options: StepOptions = {}): Promise<Session> {
     if (typeof scene?.session !== 'function') throw unexpected('INVALID_ARGUMENT', 'scene', scene, 'a Scene')
-    checkOptions(options, ['signal'])
+    checkOptions(options, CALL_OPTIONS)
     const { image, threshold, classes, steps } = checkedLog(log)
     if (image.width !== scene.width || image.height !== scene.height) {
       throw unexpected(
@@ -196,8 +196,7 @@ export class Session {
 
   /** Copies and checks the step at once, and performs it when the calls before have ended. */
   async #take(newStep: NewStep, options: StepOptions = {}): Promise<Hit | null> {
-    checkOptions(options, ['signal'])
-    const { signal } = options
+    checkOptions(options, CALL_OPTIONS)
     const step = checkedStep(newStep, this.#settings.frame)
     const before = this.#ended
     let end = () => {}
@@ -206,19 +205,21 @@ export class Session {
     })
     this.#ended = before.then(() => mine)
     try {
-      await abortable(() => before, { signal })
-      return await this.#perform(step, signal)
+      return await Call.run(options, async (call) => {
+        await abortable(() => before, { signal: call.signal })
+        return this.#perform(step, call)
+      })
     } finally {
       end()
     }
   }
 
-  async #perform(step: SessionStep, signal: AbortSignal | undefined): Promise<Hit | null> {
+  async #perform(step: SessionStep, call: Call): Promise<Hit | null> {
     if (step.action === 'undo' || step.action === 'redo') {
       if (!(step.action === 'undo' ? this.canUndo : this.canRedo)) return this.hit
       this.#at += step.action === 'undo' ? -1 : 1
     } else {
-      const state = await this.#decoded(step, signal)
+      const state = await this.#decoded(step, call)
       this.#history = [...this.#history.slice(0, this.#at + 1), state]
       this.#at++
     }
@@ -226,7 +227,7 @@ export class Session {
     return this.hit
   }
 
-  async #decoded(step: MarkStep, signal: AbortSignal | undefined): Promise<State> {
+  async #decoded(step: MarkStep, { priority, signal }: Call): Promise<State> {
     const { marks: before, logits } = this.#state
     const { frame, threshold, classes } = this.#settings
     const marks = marked(before, step)
@@ -237,6 +238,7 @@ export class Session {
       multimask: isAmbiguous(prompt),
       threshold,
       ...(classes ? { classes } : {}),
+      priority,
       ...(signal ? { signal } : {}),
     })
     return { marks, prompt, hit: hit!, logits: hit!.logits.slice() }

@@ -24,6 +24,8 @@ inline constexpr const char* kDeviceUnavailable = "DEVICE_UNAVAILABLE";
 inline constexpr const char* kOutOfMemory = "OUT_OF_MEMORY";
 inline constexpr const char* kDisposed = "DISPOSED";
 inline constexpr const char* kAborted = "ABORTED";
+inline constexpr const char* kQueueFull = "QUEUE_FULL";
+inline constexpr const char* kDeadlineExceeded = "DEADLINE_EXCEEDED";
 inline constexpr const char* kRuntime = "RUNTIME";
 
 }  // namespace segsam

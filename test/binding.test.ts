@@ -73,6 +73,9 @@ const options = recorded<Binding.ModelOptions>('ModelOptions', {
   pixelStd: manifest.pixel_std,
   maskSize: manifest.mask_size,
   textWidth: manifest.text_width,
+  maxQueue: null,
+  maxEncodeBatch: 1,
+  maxDecodeBatch: 1,
 })
 
 let model: Binding.Model
@@ -80,6 +83,7 @@ let classes: Binding.ClassSet
 let scene: Binding.Scene
 let decoded: Binding.Decoded
 let embedding: Float32Array
+let features: Binding.SceneFeatures
 
 beforeAll(async () => {
   model = await native.Model.load(files, options)
@@ -87,8 +91,14 @@ beforeAll(async () => {
   classes = await model.prepareClasses(...calls.Model.prepareClasses())
   ;[scene] = (await model.encode(...calls.Model.encode())) as [Binding.Scene]
   decoded = await scene.decode(...calls.Scene.decode())
+  features = await scene.features()
+  ;(await model.restore(...calls.Model.restore())).dispose()
 })
 afterAll(() => model.dispose())
+
+function schedule(): Binding.Schedule {
+  return recorded<Binding.Schedule>('Schedule', { priority: 'interactive', timeout: null, limited: true })
+}
 
 /** A valid call of every method. */
 const calls = {
@@ -102,7 +112,10 @@ const calls = {
     prepareClasses: (): Parameters<Binding.Model['prepareClasses']> => [embedding, Int32Array.of(1)],
     encode: (): Parameters<Binding.Model['encode']> => [
       [recorded<Binding.ImageView>('ImageView', { ...discImage(40, 30), window: null, borrow: false })],
+      schedule(),
     ],
+    restore: (): Parameters<Binding.Model['restore']> => [recorded<Binding.SceneFeatures>('SceneFeatures', features)],
+    stats: (): [] => [],
     dispose: (): [] => [],
   },
   Scene: {
@@ -116,11 +129,14 @@ const calls = {
       }),
       classes,
       recorded<Binding.DecodeOptions>('DecodeOptions', { multimask: false, threshold: 0, out: null }),
+      schedule(),
     ],
+    features: (): [] => [],
+    share: (): [] => [],
     dispose: (): [] => [],
   },
   ClassSet: { dispose: (): [] => [] },
-  Cancellation: { cancel: (): [] => [] },
+  Cancellation: { cancel: (): [boolean] => [false] },
 }
 
 /** Notes which properties the addon reads. */
@@ -185,9 +201,11 @@ describe('every declared argument is needed', () => {
         const call = ofClass[methodName]!()
         expect(call).toHaveLength(requiredOf(method))
         if (!call.length) return
-        const target = { Model: model, Scene: scene }[name] as unknown as Record<string, (...a: unknown[]) => unknown>
-        await expect(target[methodName]!(...call)).resolves.toBeDefined()
-        await expect(target[methodName]!(...call.slice(0, -1))).rejects.toMatchObject({ code: expect.any(String) })
+        const targets = { Model: model, Scene: scene, Cancellation: new native.Cancellation() }
+        const target = targets[name as keyof typeof targets] as unknown as Record<string, (...a: unknown[]) => unknown>
+        const run = async (...args: unknown[]) => target[methodName]!(...args)
+        await run(...call)
+        await expect(run(...call.slice(0, -1))).rejects.toMatchObject({ code: expect.any(String) })
       })
     }
   }
@@ -202,7 +220,15 @@ describe('every declared argument is needed', () => {
 })
 
 describe('argument objects are read as declared', () => {
-  for (const name of ['ModelFiles', 'ModelOptions', 'ImageView', 'PromptBatch', 'DecodeOptions']) {
+  for (const name of [
+    'ModelFiles',
+    'ModelOptions',
+    'ImageView',
+    'PromptBatch',
+    'DecodeOptions',
+    'Schedule',
+    'SceneFeatures',
+  ]) {
     it(name, () => {
       expect([...reads.get(name)!].toSorted()).toEqual(
         propertiesOf(name)
@@ -216,6 +242,13 @@ describe('argument objects are read as declared', () => {
 describe('results have the declared form', () => {
   it('RuntimeInfo', () => conforms(native.runtimeInfo(), 'RuntimeInfo'))
   it('Decoded', () => conforms(decoded, 'Decoded'))
+  it('SceneFeatures', () => conforms(features, 'SceneFeatures'))
+  it('ModelStats', () => {
+    const stats = model.stats()
+    conforms(stats, 'ModelStats')
+    conforms(stats.decode, 'RunStats')
+    conforms(stats.decode.run, 'Times')
+  })
   it('counters', () => {
     const type = declared.functions.get('counters')!.type as ts.TypeLiteralNode
     expect(Object.keys(native.counters()).toSorted()).toEqual(
@@ -268,6 +301,6 @@ function conforms(value: object, name: string) {
     const actual = value[key as keyof typeof value] as unknown
     if (/\[\]$|^\[/.test(type)) expect(Array.isArray(actual), key).toBe(true)
     else if (/Array$/.test(type)) expect((actual as object).constructor.name, key).toBe(type)
-    else expect(typeof actual, key).toBe(type)
+    else expect(typeof actual, key).toBe(/^[a-z]+$/.test(type) ? type : 'object')
   }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CALL_OPTIONS, type CallOptions } from '../call.js'
 import type { NewClassCard } from '../classes.js'
 import { unexpected } from '../errors.js'
 import { checkOptions, parsedOptions } from '../options.js'
@@ -7,7 +8,7 @@ import { checkOptions, parsedOptions } from '../options.js'
  * How a whole image is segmented: the parameters of segment-anything's `SamAutomaticMaskGenerator` under its names. What
  * it has beyond these is left out: grids of your own (`point_grids`) and `output_mode`.
  */
-export interface EverythingOptions {
+export interface EverythingOptions extends CallOptions {
   /** Points along each side of the image: its square is the number of prompts. 1 to 128; default 32. */
   pointsPerSide?: number
   /**
@@ -53,8 +54,6 @@ export interface EverythingOptions {
   cropNPointsDownscaleFactor?: number
   /** The classes that may be named, as in `scene.segment`. Default: all of `model.classes`. */
   classes?: readonly (string | NewClassCard)[]
-  /** Stops between two batches, then rejects with `signal.reason`. */
-  signal?: AbortSignal
 }
 
 const share = z.number().min(0).max(1)
@@ -81,7 +80,7 @@ const shape = {
   cropNPointsDownscaleFactor: z.int().min(1).default(1).describe('a whole number, at least 1'),
 }
 
-export const EVERYTHING_OPTIONS = [...Object.keys(shape), 'classes', 'signal'] as (keyof EverythingOptions)[]
+export const EVERYTHING_OPTIONS = [...Object.keys(shape), 'classes', ...CALL_OPTIONS] as (keyof EverythingOptions)[]
 
 const TRAINED_DICE = 0.5
 

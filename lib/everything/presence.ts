@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CALL_OPTIONS, type CallOptions } from '../call.js'
 import type { NewClassCard } from '../classes.js'
 import { checkOptions, parsedOptions } from '../options.js'
 import { type Decoder, decodedPoints } from './decode-grid.js'
@@ -6,15 +7,13 @@ import { pointGrid } from './point-grid.js'
 
 const POINTS_PER_BATCH = 64
 
-export interface PresenceOptions {
+export interface PresenceOptions extends CallOptions {
   /** Classes that are no more probable are left out. 0 to 1; default 0.5, as for `hit.others`. */
   threshold?: number
   /** Points along each side of the grid that looks at the image. 1 to 128; default 12. */
   pointsPerSide?: number
   /** The classes to look for, as in `scene.segment`. Default: all of `model.classes`. */
   classes?: readonly (string | NewClassCard)[]
-  /** Stops between two batches of points, then rejects with `signal.reason`. */
-  signal?: AbortSignal
 }
 
 const shape = {
@@ -24,7 +23,7 @@ const shape = {
 
 /** @throws SegSamError `INVALID_ARGUMENT` */
 export function checkedPresence(options: PresenceOptions) {
-  checkOptions(options, ['threshold', 'pointsPerSide', 'classes', 'signal'])
+  checkOptions(options, ['threshold', 'pointsPerSide', 'classes', ...CALL_OPTIONS])
   return parsedOptions(options, shape)
 }
 

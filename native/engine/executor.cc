@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
+#include <string>
 #include <utility>
 
 #include "engine/counters.h"
+#include "error.h"
 
 namespace segsam {
 
@@ -22,6 +25,20 @@ Registry& registry() {
   return *instance;
 }
 
+double millisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+template <class Body>
+std::optional<Failure> failureOf(const Body& body) noexcept {
+  try {
+    body();
+    return std::nullopt;
+  } catch (...) {
+    return describeCurrentException();
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<Executor> Executor::of(const std::string& device) {
@@ -36,66 +53,149 @@ Executor::~Executor() { stop(); }
 void Executor::submit(std::shared_ptr<Task> task) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
+  const Schedule& schedule = task->schedule_;
+  if (schedule.traffic) schedule.traffic->enter(schedule.lane, schedule.limited);
   if (!thread_.joinable()) thread_ = std::thread(&Executor::loop, this);
-  queue_.push_back(std::move(task));
+  task->submitted_ = Clock::now();
+  queueOf(*task).push_back(std::move(task));
   ++counters().queued;
   changed_.notify_all();
 }
 
-bool Executor::drop(const Task& task) {
+bool Executor::drop(const Task& task, Outcome outcome) {
   // The task may be destroyed with its last reference, which must not happen under the lock.
   std::shared_ptr<Task> dropped;
   const std::lock_guard lock(mutex_);
-  const auto found =
-      std::find_if(queue_.begin(), queue_.end(), [&](const auto& queued) { return queued.get() == &task; });
-  if (found == queue_.end()) return false;
+  Queue& queue = queueOf(task);
+  const auto found = std::find_if(queue.begin(), queue.end(), [&](const auto& queued) { return queued.get() == &task; });
+  if (found == queue.end()) return false;
   dropped = std::move(*found);
-  queue_.erase(found);
+  queue.erase(found);
   --counters().queued;
+  if (task.schedule_.traffic) task.schedule_.traffic->leave(task.schedule_.lane, outcome);
   changed_.notify_all();
   return true;
 }
 
 void Executor::wait(const Task& task) {
+  const auto isTask = [&](const auto& known) { return known.get() == &task; };
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] {
-    return running_ != &task &&
-           std::none_of(queue_.begin(), queue_.end(), [&](const auto& queued) { return queued.get() == &task; });
+    const Queue& queue = queueOf(task);
+    return std::none_of(running_.begin(), running_.end(), isTask) && std::none_of(queue.begin(), queue.end(), isTask);
   });
+}
+
+bool Executor::isEmpty() const {
+  return std::all_of(lanes_.begin(), lanes_.end(), [](const Queue& queue) { return queue.empty(); });
+}
+
+Executor::Tasks Executor::takeExpired() {
+  const Clock::time_point now = Clock::now();
+  Tasks expired;
+  for (Queue& queue : lanes_) {
+    const auto end = std::stable_partition(queue.begin(), queue.end(), [&](const auto& task) {
+      return !task->schedule_.deadline || *task->schedule_.deadline > now;
+    });
+    std::move(end, queue.end(), std::back_inserter(expired));
+    queue.erase(end, queue.end());
+  }
+  for (const auto& task : expired) {
+    const Schedule& schedule = task->schedule_;
+    if (schedule.traffic) schedule.traffic->leave(schedule.lane, Outcome::kExpired);
+  }
+  return expired;
+}
+
+Executor::Tasks Executor::takeNext() {
+  Queue& interactive = lanes_[static_cast<int>(Lane::kInteractive)];
+  Queue& batch = lanes_[static_cast<int>(Lane::kBatch)];
+  const bool isBatchTurn = interactive.empty() || (!batch.empty() && interactiveRuns_ >= kInteractiveRuns);
+  interactiveRuns_ = isBatchTurn || batch.empty() ? 0 : interactiveRuns_ + 1;
+
+  Queue& queue = isBatchTurn ? batch : interactive;
+  Tasks tasks = {std::move(queue.front())};
+  queue.pop_front();
+  const Work& first = *tasks[0]->work_;
+  int64_t items = first.items();
+  for (auto next = queue.begin(); next != queue.end();) {
+    const Work& other = *(*next)->work_;
+    if (first.joins(other, items + other.items())) {
+      items += other.items();
+      tasks.push_back(std::move(*next));
+      next = queue.erase(next);
+    } else {
+      ++next;
+    }
+  }
+  for (const auto& task : tasks) {
+    const Schedule& schedule = task->schedule_;
+    if (schedule.traffic) schedule.traffic->start(schedule.lane, schedule.kind, millisecondsSince(task->submitted_));
+  }
+  return tasks;
+}
+
+void Executor::run(const Tasks& tasks) noexcept {
+  const Clock::time_point started = Clock::now();
+  int64_t items = 0;
+  std::vector<Work*> others;
+  for (const auto& task : tasks) {
+    items += task->work_->items();
+    if (task != tasks[0]) others.push_back(task->work_.get());
+  }
+  const std::optional<Failure> failure = failureOf([&] { tasks[0]->work_->runWith(others); });
+  // What one of them did wrong, or the memory that all of them take, is no failure of the others.
+  if (failure && tasks.size() > 1) {
+    for (const auto& task : tasks) run({task});
+    return;
+  }
+  const Schedule& schedule = tasks[0]->schedule_;
+  if (schedule.traffic) {
+    schedule.traffic->ran(schedule.kind, static_cast<int64_t>(tasks.size()), items, millisecondsSince(started));
+  }
+  for (const auto& task : tasks) {
+    if (task->schedule_.traffic) task->schedule_.traffic->end(failure ? Outcome::kFailed : Outcome::kDone);
+    task->end(failure);
+  }
 }
 
 void Executor::loop() {
   bool first = true;
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    changed_.wait(lock, [this] { return stopping_ || !isEmpty(); });
     if (stopping_) return;
-    std::shared_ptr<Task> task = std::move(queue_.front());
-    queue_.pop_front();
-    --counters().queued;
-    running_ = task.get();
+    Tasks tasks = takeExpired();
+    const bool expired = !tasks.empty();
+    if (!expired) tasks = takeNext();
+    counters().queued -= static_cast<int64_t>(tasks.size());
+    running_ = tasks;
     lock.unlock();
-    task->run();
+    if (expired) {
+      for (const auto& task : tasks) task->end(Failure{kDeadlineExceeded, "The deadline passed before it started"});
+    } else {
+      run(tasks);
+    }
     // exit() runs handlers in the reverse order of their registration. Registered after a first task, this one runs
     // before those of the objects that libtorch made during that task, so that no task computes while they are
     // destroyed.
-    if (std::exchange(first, false)) std::atexit(&Executor::stopAll);
+    if (!expired && std::exchange(first, false)) std::atexit(&Executor::stopAll);
     lock.lock();
-    running_ = nullptr;
+    running_.clear();
     changed_.notify_all();
     lock.unlock();
-    task.reset();
+    tasks.clear();
     lock.lock();
   }
 }
 
 void Executor::stop() {
-  std::deque<std::shared_ptr<Task>> dropped;
+  std::array<Queue, kLanes> dropped;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    counters().queued -= static_cast<int64_t>(queue_.size());
-    dropped.swap(queue_);
+    for (const Queue& queue : lanes_) counters().queued -= static_cast<int64_t>(queue.size());
+    dropped.swap(lanes_);
     changed_.notify_all();
   }
   if (thread_.joinable()) thread_.join();

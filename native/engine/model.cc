@@ -21,7 +21,7 @@ std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& 
 }
 
 Model::Model(std::unique_ptr<Backend> backend, const ModelOptions& options)
-    : backend_(std::move(backend)), options_(options) {
+    : backend_(std::move(backend)), options_(options), scenes_(std::make_shared<SceneMeter>()) {
   ++counters().models;
 }
 
@@ -84,9 +84,22 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
       if (batch > 1 && own.is_alias_of(feature)) own = own.clone();
       ofImage.push_back(own.contiguous());
     }
-    scenes.push_back(std::make_shared<Scene>(std::move(ofImage), frames[i]));
+    scenes.push_back(std::make_shared<Scene>(std::move(ofImage), frames[i], scenes_));
   }
   return scenes;
+}
+
+std::shared_ptr<Scene> Model::restore(int64_t width, int64_t height, const std::vector<std::vector<int64_t>>& shapes,
+                                      const float* values) {
+  const c10::InferenceMode inference;
+  Features features;
+  for (const std::vector<int64_t>& shape : shapes) {
+    const at::Tensor borrowed = at::from_blob(const_cast<float*>(values), shape, at::kFloat);
+    features.push_back(options_.device.is_cpu() ? borrowed.clone() : borrowed.to(options_.device));
+    values += borrowed.numel();
+  }
+  const Frame frame = Frame::of(width, height, options_.imageSize, options_.resizeMode);
+  return std::make_shared<Scene>(std::move(features), frame, scenes_);
 }
 
 void expectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* what) {

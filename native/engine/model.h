@@ -13,6 +13,7 @@
 namespace segsam {
 
 class Scene;
+struct SceneMeter;
 
 struct ModelOptions {
   at::Device device = at::kCPU;
@@ -23,6 +24,9 @@ struct ModelOptions {
   Normalisation normalisation{};
   int64_t maskSize = 0;
   int64_t textWidth = 0;
+  /// Images, and prompts, of different callers that are computed together.
+  int64_t maxEncodeBatch = 1;
+  int64_t maxDecodeBatch = 1;
 };
 
 /// K class vectors of one model, immutable.
@@ -55,14 +59,21 @@ class Model {
   /// One forward pass for all images.
   std::vector<std::shared_ptr<Scene>> encode(const std::vector<Image>& images);
 
+  /// A scene from what `Scene::copyFeatures` gave.
+  /// @param shapes of the features, each with a leading batch dimension of 1
+  std::shared_ptr<Scene> restore(int64_t width, int64_t height, const std::vector<std::vector<int64_t>>& shapes,
+                                 const float* values);
+
   const ModelOptions& options() const { return options_; }
   bool hasTextEncoder() const { return backend_->hasTextEncoder(); }
   int64_t bytes() const { return backend_->bytes(); }
   Backend& backend() { return *backend_; }
+  const std::shared_ptr<SceneMeter>& scenes() const { return scenes_; }
 
  private:
   std::unique_ptr<Backend> backend_;
   ModelOptions options_;
+  std::shared_ptr<SceneMeter> scenes_;
 };
 
 /// @throws Error BUNDLE_INVALID where a module returned another shape than docs/bundle.md says

@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "engine/counters.h"
@@ -28,23 +29,51 @@ int64_t bytesPerPrompt(int64_t featureBytes, int64_t maskSize, int64_t points) {
   return kTokenCopies * featureBytes + maskSize * maskSize * (kBytesPerMaskPixel + kBytesPerPointAndMaskPixel * points);
 }
 
+int64_t countOf(const std::vector<DecodeRequest>& requests) {
+  return std::accumulate(requests.begin(), requests.end(), int64_t{0},
+                         [](int64_t sum, const DecodeRequest& request) { return sum + request.prompts.count; });
+}
+
 /// Points in pixels of the input, (P, N, 2).
-at::Tensor inputPoints(const PromptBatch& prompts, const Frame& frame) {
-  at::Tensor points = at::empty({prompts.count, prompts.pointsPerPrompt, 2}, at::kFloat);
+at::Tensor inputPoints(const std::vector<DecodeRequest>& requests, const Frame& frame) {
+  at::Tensor points = at::empty({countOf(requests), requests[0].prompts.pointsPerPrompt, 2}, at::kFloat);
   auto* target = points.data_ptr<float>();
-  for (int64_t i = 0; i < prompts.count * prompts.pointsPerPrompt; ++i) {
-    const bool padding = prompts.labels[i] == kPadding;
-    target[2 * i] = padding ? 0.0f : frame.inputX(prompts.points[2 * i]);
-    target[2 * i + 1] = padding ? 0.0f : frame.inputY(prompts.points[2 * i + 1]);
+  for (const auto& [prompts, threshold, out] : requests) {
+    for (int64_t i = 0; i < prompts.count * prompts.pointsPerPrompt; ++i) {
+      const bool padding = prompts.labels[i] == kPadding;
+      *target++ = padding ? 0.0f : frame.inputX(prompts.points[2 * i]);
+      *target++ = padding ? 0.0f : frame.inputY(prompts.points[2 * i + 1]);
+    }
   }
   return points;
 }
 
+/// (P, N)
+at::Tensor inputLabels(const std::vector<DecodeRequest>& requests) {
+  std::vector<at::Tensor> labels;
+  for (const auto& [prompts, threshold, out] : requests) {
+    labels.push_back(
+        at::from_blob(const_cast<int32_t*>(prompts.labels), {prompts.count, prompts.pointsPerPrompt}, at::kInt));
+  }
+  return at::cat(labels).to(at::kLong);
+}
+
+/// (P, 1, side, side), or none.
+std::optional<at::Tensor> inputMasks(const std::vector<DecodeRequest>& requests, int64_t side) {
+  if (requests[0].prompts.masks == nullptr) return std::nullopt;
+  std::vector<at::Tensor> masks;
+  for (const auto& [prompts, threshold, out] : requests) {
+    masks.push_back(at::from_blob(const_cast<float*>(prompts.masks), {prompts.count, 1, side, side}, at::kFloat));
+  }
+  return at::cat(masks);
+}
+
 at::Tensor toHost(const at::Tensor& tensor) { return tensor.to(at::kCPU, at::kFloat).contiguous(); }
 
+/// Values of the host.
 void write(const at::Tensor& tensor, float* target) {
-  const at::Tensor host = toHost(tensor);
-  std::copy_n(host.const_data_ptr<float>(), host.numel(), target);
+  const at::Tensor values = tensor.contiguous();
+  std::copy_n(values.const_data_ptr<float>(), values.numel(), target);
 }
 
 PromptBatch slice(const PromptBatch& prompts, int64_t begin, int64_t count, int64_t maskSize) {
@@ -69,27 +98,55 @@ DecodedViews slice(const DecodedViews& out, int64_t begin, int64_t maskSize, int
 
 }  // namespace
 
-Scene::Scene(Features features, const Frame& frame) : features_(std::move(features)), frame_(frame), bytes_(0) {
+Scene::Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter)
+    : features_(std::move(features)), frame_(frame), meter_(std::move(meter)), bytes_(0) {
   for (const at::Tensor& feature : features_) bytes_ += static_cast<int64_t>(feature.nbytes());
   ++counters().scenes;
   counters().sceneBytes += bytes_;
+  ++meter_->scenes;
+  meter_->bytes += bytes_;
 }
 
 Scene::~Scene() {
   --counters().scenes;
   counters().sceneBytes -= bytes_;
+  --meter_->scenes;
+  meter_->bytes -= bytes_;
+}
+
+void Scene::copyFeatures(float* target) const {
+  for (const at::Tensor& feature : features_) {
+    write(toHost(feature), target);
+    target += feature.numel();
+  }
 }
 
 void Scene::decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
                    const DecodedViews& out) {
+  decode(model, classes, {{prompts, threshold, out}});
+}
+
+void Scene::decode(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& requests) {
   const c10::InferenceMode inference;
   const int64_t maskSize = model.options().maskSize;
-  const int64_t chunk = std::max<int64_t>(1, kChunkBytes / bytesPerPrompt(bytes_, maskSize, prompts.pointsPerPrompt));
-  for (int64_t begin = 0; begin < prompts.count; begin += chunk) {
-    const int64_t count = std::min(chunk, prompts.count - begin);
-    decodeChunk(model, slice(prompts, begin, count, maskSize), classes, threshold,
-                slice(out, begin, maskSize, frame_.width * frame_.height, classes.size));
+  const int64_t pixels = frame_.width * frame_.height;
+  const int64_t chunk =
+      std::max<int64_t>(1, kChunkBytes / bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt));
+  std::vector<DecodeRequest> parts;
+  int64_t room = chunk;
+  for (const auto& [prompts, threshold, out] : requests) {
+    for (int64_t begin = 0; begin < prompts.count;) {
+      const int64_t count = std::min(room, prompts.count - begin);
+      parts.push_back({slice(prompts, begin, count, maskSize), threshold,
+                       slice(out, begin, maskSize, pixels, classes.size)});
+      begin += count;
+      room -= count;
+      if (room > 0) continue;
+      decodeChunk(model, classes, std::exchange(parts, {}));
+      room = chunk;
+    }
   }
+  if (!parts.empty()) decodeChunk(model, classes, parts);
 }
 
 const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) {
@@ -100,20 +157,15 @@ const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) 
   return *conditioning_;
 }
 
-void Scene::decodeChunk(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
-                        const DecodedViews& out) {
+void Scene::decodeChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
   const at::Device device = model.options().device;
   const int64_t side = model.options().maskSize;
-  const int64_t count = prompts.count;
-  const at::Tensor labels =
-      at::from_blob(const_cast<int32_t*>(prompts.labels), {count, prompts.pointsPerPrompt}, at::kInt)
-          .to(device, at::kLong);
-  std::optional<at::Tensor> mask;
-  if (prompts.masks != nullptr) {
-    mask = at::from_blob(const_cast<float*>(prompts.masks), {count, 1, side, side}, at::kFloat).to(device);
-  }
-  const DecoderOutput output = model.backend().decode(features_, conditionedOn(model, classes),
-                                                      inputPoints(prompts, frame_).to(device), labels, mask);
+  const int64_t count = countOf(parts);
+  std::optional<at::Tensor> mask = inputMasks(parts, side);
+  if (mask) mask = mask->to(device);
+  const DecoderOutput output =
+      model.backend().decode(features_, conditionedOn(model, classes), inputPoints(parts, frame_).to(device),
+                             inputLabels(parts).to(device), mask);
 
   constexpr int64_t kMaskTokens = 4;
   expectShape(output.maskLogits, {count, kMaskTokens, side, side}, "decoder.pt: decode's mask logits");
@@ -124,25 +176,37 @@ void Scene::decodeChunk(Model& model, const PromptBatch& prompts, const ClassSet
   expectShape(others, {count, others.dim() == 3 ? std::max<int64_t>(1, others.size(1)) : 1, classes.size + 1},
               "decoder.pt: decode's CO class logits");
 
-  // Of SAM's mask tokens, the first is for a single mask and the others for three.
-  const int64_t first = out.masksPerPrompt == 1 ? 0 : 1;
-  write(output.maskLogits.narrow(1, first, out.masksPerPrompt), out.logits);
-  write(output.iou.narrow(1, first, out.masksPerPrompt), out.iou);
-  write(output.semanticLogits, out.semanticLogits);
-  write(output.promptedClassLogits.to(at::kFloat).softmax(-1), out.classProbabilities);
-  write(others.to(at::kFloat).softmax(-1).narrow(2, 0, classes.size).amax(1), out.presence);
-  upscale(prompts, side, threshold, out);
+  const at::Tensor maskLogits = toHost(output.maskLogits);
+  const at::Tensor iou = toHost(output.iou);
+  const at::Tensor semanticLogits = toHost(output.semanticLogits);
+  const at::Tensor classProbabilities = toHost(output.promptedClassLogits.to(at::kFloat).softmax(-1));
+  const at::Tensor presence = toHost(others.to(at::kFloat).softmax(-1).narrow(2, 0, classes.size).amax(1));
+  int64_t begin = 0;
+  for (const DecodeRequest& part : parts) {
+    const DecodedViews& out = part.out;
+    const auto own = [&](const at::Tensor& values) { return values.narrow(0, begin, part.prompts.count); };
+    // Of SAM's mask tokens, the first is for a single mask and the others for three.
+    const int64_t first = out.masksPerPrompt == 1 ? 0 : 1;
+    write(own(maskLogits).narrow(1, first, out.masksPerPrompt), out.logits);
+    write(own(iou).narrow(1, first, out.masksPerPrompt), out.iou);
+    write(own(semanticLogits), out.semanticLogits);
+    write(own(classProbabilities), out.classProbabilities);
+    write(own(presence), out.presence);
+    upscale(part, side);
+    begin += part.prompts.count;
+  }
 }
 
-void Scene::upscale(const PromptBatch& prompts, int64_t maskSize, float threshold, const DecodedViews& out) const {
+void Scene::upscale(const DecodeRequest& request, int64_t maskSize) const {
+  const DecodedViews& out = request.out;
   const MaskUpscaler upscaler(maskSize, frame_);
   const int64_t pixels = frame_.width * frame_.height;
-  const auto writeMask = [&](const float* logits, uint8_t* mask) {
+  const auto writeMask = [&, threshold = request.threshold](const float* logits, uint8_t* mask) {
     const std::vector<float> input = upscaler.toInput(logits);
     at::parallel_for(0, frame_.height, kRowsPerTask,
                      [&](int64_t begin, int64_t end) { upscaler.writeRows(input, threshold, begin, end, mask); });
   };
-  for (int64_t prompt = 0; prompt < prompts.count; ++prompt) {
+  for (int64_t prompt = 0; prompt < request.prompts.count; ++prompt) {
     uint8_t* semantic = out.semanticMasks + prompt * pixels;
     writeMask(out.semanticLogits + prompt * maskSize * maskSize, semantic);
     for (int64_t i = prompt * out.masksPerPrompt; i < (prompt + 1) * out.masksPerPrompt; ++i) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "engine/model.h"
 
@@ -32,10 +34,23 @@ struct DecodedViews {
   float* presence;
 };
 
+/// One caller's prompts.
+struct DecodeRequest {
+  PromptBatch prompts;
+  float threshold;
+  DecodedViews out;
+};
+
+/// The live scenes of one model.
+struct SceneMeter {
+  std::atomic<int64_t> scenes{0};
+  std::atomic<int64_t> bytes{0};
+};
+
 /// One encoded image. `decode` is for the device's executor thread.
 class Scene {
  public:
-  Scene(Features features, const Frame& frame);
+  Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter);
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;
   ~Scene();
@@ -44,18 +59,25 @@ class Scene {
   void decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
               const DecodedViews& out);
 
+  /// The same for several callers at once. Their prompts have the same number of points, all of them with a mask or none.
+  void decode(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& requests);
+
   const Frame& frame() const { return frame_; }
+  /// float32, on the model's device.
+  const Features& features() const { return features_; }
+  /// Copies the values of all features, one after the other, to the host: `bytes() / sizeof(float)` values.
+  void copyFeatures(float* target) const;
   /// Of the features, on the model's device.
   int64_t bytes() const { return bytes_; }
 
  private:
   const Conditioning& conditionedOn(Model& model, const ClassSet& classes);
-  void decodeChunk(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
-                   const DecodedViews& out);
-  void upscale(const PromptBatch& prompts, int64_t maskSize, float threshold, const DecodedViews& out) const;
+  void decodeChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
+  void upscale(const DecodeRequest& request, int64_t maskSize) const;
 
   Features features_;
   Frame frame_;
+  std::shared_ptr<SceneMeter> meter_;
   int64_t bytes_;
   /// That of the class set decoded with last: interactive use repeats it.
   std::optional<Conditioning> conditioning_;

@@ -12,7 +12,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int kAbiVersion = 1;
+constexpr int kAbiVersion = 2;
 
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "napi/arguments.h"
 #include "napi/job.h"
 #include "napi/wrapped.h"
 
@@ -20,10 +21,10 @@ void CancelState::add(const std::shared_ptr<Job>& job) {
   jobs_.push_back(job);
 }
 
-void CancelState::cancel() {
+void CancelState::cancel(bool expired) {
   cancelled_ = true;
   for (const auto& known : jobs_) {
-    if (const auto job = known.lock()) job->cancel();
+    if (const auto job = known.lock()) job->cancel(expired);
   }
   jobs_.clear();
 }
@@ -35,7 +36,8 @@ CancelState* cancelStateOf(const Napi::Value& value) {
 
 Napi::Function cancellationClass(Napi::Env env) {
   return defineOpenClass<CancelState>(env, {method("cancel", [](const Napi::CallbackInfo& info) -> Napi::Value {
-                                        unwrap<CancelState>(info.This()).cancel();
+                                        const bool expired = readBoolean(info[0], "expired");
+                                        unwrap<CancelState>(info.This()).cancel(expired);
                                         return info.Env().Undefined();
                                       })});
 }

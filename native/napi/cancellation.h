@@ -14,7 +14,7 @@ class CancelState {
  public:
   bool cancelled() const { return cancelled_; }
   void add(const std::shared_ptr<Job>& job);
-  void cancel();
+  void cancel(bool expired);
 
  private:
   bool cancelled_ = false;

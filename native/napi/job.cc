@@ -9,24 +9,51 @@
 
 namespace segsam {
 
-Napi::Value Job::start(Napi::Env env, std::shared_ptr<Executor> executor, const Napi::Value& cancellation, Work work,
-                       Result result, const std::vector<Napi::Value>& kept) {
+namespace {
+
+class FunctionWork : public SingleWork {
+ public:
+  explicit FunctionWork(std::function<void()> function) : function_(std::move(function)) {}
+  void run() override { function_(); }
+
+ private:
+  std::function<void()> function_;
+};
+
+}  // namespace
+
+Napi::Value Job::start(Napi::Env env, std::shared_ptr<Executor> executor, const Napi::Value& cancellation,
+                       std::function<void()> work, Result result, const std::vector<Napi::Value>& kept) {
+  return start(env, std::move(executor), cancellation, std::make_shared<FunctionWork>(std::move(work)), {},
+               std::move(result), kept);
+}
+
+Napi::Value Job::start(Napi::Env env, std::shared_ptr<Executor> executor, const Napi::Value& cancellation,
+                       std::shared_ptr<Work> work, Schedule schedule, Result result,
+                       const std::vector<Napi::Value>& kept) {
   CancelState* cancel = cancelStateOf(cancellation);
   if (cancel != nullptr && cancel->cancelled()) throw Error(kAborted, "Aborted before it started");
-  const auto job = std::make_shared<Job>(env, std::move(executor), std::move(work), std::move(result), kept);
+  const auto job = std::make_shared<Job>(env, std::move(executor), std::move(work), std::move(schedule),
+                                         std::move(result), kept);
   const Napi::Promise promise = job->deferred_.Promise();
-  job->executor_->submit(job);
+  try {
+    job->executor_->submit(job);
+  } catch (...) {
+    job->failure_ = describeCurrentException();
+    job->settle(env);
+    return promise;
+  }
   Environment::of(env).pending.insert(job);
   job->completions_->hold(env, true);
   if (cancel != nullptr) cancel->add(job);
   return promise;
 }
 
-Job::Job(Napi::Env env, std::shared_ptr<Executor> executor, Work work, Result result,
-         const std::vector<Napi::Value>& kept)
-    : executor_(std::move(executor)),
+Job::Job(Napi::Env env, std::shared_ptr<Executor> executor, std::shared_ptr<Work> work, Schedule schedule,
+         Result result, const std::vector<Napi::Value>& kept)
+    : Task(std::move(work), std::move(schedule)),
+      executor_(std::move(executor)),
       completions_(Environment::of(env).completions),
-      work_(std::move(work)),
       result_(std::move(result)),
       deferred_(Napi::Promise::Deferred::New(env)) {
   for (const Napi::Value& value : kept) kept_.push_back(Napi::Reference<Napi::Value>::New(value, 1));
@@ -38,18 +65,15 @@ Job::~Job() {
   std::abort();
 }
 
-void Job::run() noexcept {
-  try {
-    work_();
-  } catch (...) {
-    failure_ = describeCurrentException();
-  }
+void Job::end(const std::optional<Failure>& failure) noexcept {
+  failure_ = failure;
   completions_->post(shared_from_this());
 }
 
-void Job::cancel() {
-  if (!executor_->drop(*this)) return;
-  failure_ = Failure{kAborted, "Aborted before it started"};
+void Job::cancel(bool expired) {
+  if (!executor_->drop(*this, expired ? Outcome::kExpired : Outcome::kAborted)) return;
+  failure_ = expired ? Failure{kDeadlineExceeded, "The deadline passed before it started"}
+                     : Failure{kAborted, "Aborted before it started"};
   completions_->post(shared_from_this());
 }
 

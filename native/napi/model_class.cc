@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "napi/environment.h"
 #include "napi/job.h"
 #include "napi/scene_class.h"
+#include "napi/traffic.h"
 
 namespace segsam {
 
@@ -19,6 +21,8 @@ namespace {
 
 constexpr int64_t kMaxTextWidth = 65536;
 constexpr int64_t kMaxRows = 0x7fffffff;
+constexpr int64_t kMaxBatch = 65536;
+constexpr int64_t kMaxQueue = int64_t{1} << 53;
 
 struct PrecisionName {
   Precision precision;
@@ -70,9 +74,16 @@ ModelOptions readOptions(const Napi::Value& value) {
   options.normalisation.std = readChannels(object.Get("pixelStd"), "pixelStd", true);
   options.maskSize = readInteger(object.Get("maskSize"), "maskSize", 1, kMaxMaskSize);
   options.textWidth = readInteger(object.Get("textWidth"), "textWidth", 1, kMaxTextWidth);
+  options.maxEncodeBatch = readInteger(object.Get("maxEncodeBatch"), "maxEncodeBatch", 1, kMaxBatch);
+  options.maxDecodeBatch = readInteger(object.Get("maxDecodeBatch"), "maxDecodeBatch", 1, kMaxBatch);
   options.device = resolveDevice(readString(object.Get("device"), "device"));
   options.precision = resolvePrecision(asked, options.device);
   return options;
+}
+
+int64_t readMaxQueue(const Napi::Value& options) {
+  const Napi::Value value = readObject(options, "options").Get("maxQueue");
+  return value.IsNull() ? kMaxQueue : readInteger(value, "maxQueue", 1, kMaxQueue);
 }
 
 Napi::Value load(const Napi::CallbackInfo& info) {
@@ -83,11 +94,12 @@ Napi::Value load(const Napi::CallbackInfo& info) {
       std::shared_ptr<Model> model;
     };
     const auto call = std::make_shared<Call>(Call{readFiles(info[0]), readOptions(info[1]), nullptr});
+    const int64_t maxQueue = readMaxQueue(info[1]);
     const auto executor = Executor::of(call->options.device.str());
     return Job::start(
         info.Env(), executor, info[2], [call] { call->model = Model::load(call->files, call->options); },
-        [call, executor](Napi::Env env, const Job::Kept&) -> Napi::Value {
-          auto handle = std::make_shared<ModelHandle>(env, executor, std::move(call->model));
+        [call, executor, maxQueue](Napi::Env env, const Job::Kept&) -> Napi::Value {
+          auto handle = std::make_shared<ModelHandle>(env, executor, std::move(call->model), maxQueue);
           return wrap(Environment::of(env).model, std::make_unique<ModelObject>(ModelObject{std::move(handle)}));
         });
   });
@@ -218,29 +230,22 @@ Napi::Value encode(const Napi::CallbackInfo& info) {
     if (!info[0].IsArray()) throw Error(kInvalidArgument, "Expected an array of images");
     const auto list = info[0].As<Napi::Array>();
     if (list.Length() == 0) throw Error(kInvalidImage, "Expected at least one image");
-    struct Call {
-      std::vector<Image> images;
-      std::vector<std::shared_ptr<uint8_t[]>> copies;
-      std::vector<std::shared_ptr<Scene>> scenes;
-    };
-    const auto call = std::make_shared<Call>();
+    std::vector<Image> images;
+    std::vector<std::shared_ptr<uint8_t[]>> copies;
     std::vector<Napi::Value> kept;
     for (uint32_t i = 0; i < list.Length(); ++i) {
       ImageArgument argument = readImage(list.Get(i));
-      call->images.push_back(argument.image);
-      call->copies.push_back(std::move(argument.copy));
+      images.push_back(argument.image);
+      copies.push_back(std::move(argument.copy));
       if (!argument.borrowed.IsEmpty()) kept.push_back(argument.borrowed);
     }
+    const auto work = std::make_shared<EncodeWork>(model, std::move(images), std::move(copies));
     return Job::start(
-        info.Env(), handle->executor(), info[1],
-        [model, call] {
-          call->scenes = model->encode(call->images);
-          call->copies.clear();
-        },
-        [handle, call](Napi::Env env, const Job::Kept&) -> Napi::Value {
-          const auto scenes = Napi::Array::New(env, call->scenes.size());
-          for (uint32_t i = 0; i < call->scenes.size(); ++i) {
-            scenes.Set(i, makeScene(env, handle, std::move(call->scenes[i])));
+        info.Env(), handle->executor(), info[2], work, readSchedule(info[1], WorkKind::kEncode, handle->traffic()),
+        [handle, work](Napi::Env env, const Job::Kept&) -> Napi::Value {
+          const auto scenes = Napi::Array::New(env, work->scenes().size());
+          for (uint32_t i = 0; i < work->scenes().size(); ++i) {
+            scenes.Set(i, makeScene(env, handle, std::move(work->scenes()[i])));
           }
           return scenes;
         },
@@ -248,12 +253,66 @@ Napi::Value encode(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value stats(const Napi::CallbackInfo& info) {
+  const ModelHandle& handle = *unwrap<ModelObject>(info.This()).handle;
+  const auto result = describe(info.Env(), handle.traffic()->stats());
+  const auto set = [&](const char* name, int64_t value) { result.Set(name, static_cast<double>(value)); };
+  set("weightBytes", handle.disposed() ? 0 : handle.model()->bytes());
+  set("scenes", handle.scenes().scenes);
+  set("sceneBytes", handle.scenes().bytes);
+  return result;
+}
+
+std::vector<std::vector<int64_t>> readShapes(const Napi::Value& value) {
+  if (!value.IsArray()) throw Error(kInvalidArgument, "Expected an array of shapes");
+  const auto list = value.As<Napi::Array>();
+  std::vector<std::vector<int64_t>> shapes(list.Length());
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value shape = list.Get(i);
+    if (!shape.IsArray()) throw Error(kInvalidArgument, "Expected an array of sizes in shapes");
+    const auto sizes = shape.As<Napi::Array>();
+    for (uint32_t j = 0; j < sizes.Length(); ++j) {
+      shapes[i].push_back(readInteger(sizes.Get(j), "a size in shapes", 1, j == 0 ? 1 : kMaxRows));
+    }
+    if (shapes[i].empty()) throw Error(kInvalidArgument, "Expected at least one size in each of shapes");
+  }
+  return shapes;
+}
+
+Napi::Value restore(const Napi::CallbackInfo& info) {
+  return rejecting(info.Env(), [&] {
+    const std::shared_ptr<ModelHandle> handle = unwrap<ModelObject>(info.This()).handle;
+    const Napi::Object features = readObject(info[0], "features");
+    const int64_t width = readInteger(features.Get("width"), "width", 1, kMaxSide);
+    const int64_t height = readInteger(features.Get("height"), "height", 1, kMaxSide);
+    auto shapes = readShapes(features.Get("shapes"));
+    int64_t total = 0;
+    for (const auto& shape : shapes) {
+      total += std::accumulate(shape.begin(), shape.end(), int64_t{1}, product);
+    }
+    auto data = copyOf(readArray<float>(features.Get("data"), "data", total));
+    const std::shared_ptr<Model> model = handle->model();
+    const auto scene = std::make_shared<std::shared_ptr<Scene>>();
+    return Job::start(
+        info.Env(), handle->executor(), info[1],
+        [model, scene, width, height, shapes = std::move(shapes), data = std::move(data)] {
+          *scene = model->restore(width, height, shapes, data.data());
+        },
+        [handle, scene](Napi::Env env, const Job::Kept&) -> Napi::Value {
+          return makeScene(env, handle, std::move(*scene));
+        });
+  });
+}
+
 }  // namespace
 
-ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<Executor> executor, std::shared_ptr<Model> model)
+ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<Executor> executor, std::shared_ptr<Model> model,
+                         int64_t maxQueue)
     : executor_(std::move(executor)),
       model_(std::move(model)),
       options_(model_->options()),
+      traffic_(std::make_shared<Traffic>(maxQueue)),
+      scenes_(model_->scenes()),
       memory_(env, options_.device.is_cpu() ? model_->bytes() : 0) {}
 
 const std::shared_ptr<Model>& ModelHandle::model() const {
@@ -269,7 +328,8 @@ void ModelHandle::dispose() {
 Napi::Function modelClass(Napi::Env env) {
   return defineClass<ModelObject>(
       env, {staticMethod("load", load), method("embedText", embedText), method("prepareClasses", prepareClasses),
-            method("encode", encode),
+            method("encode", encode), method("stats", stats),
+            method("restore", restore),
             method("dispose",
                    [](const Napi::CallbackInfo& info) -> Napi::Value {
                      unwrap<ModelObject>(info.This()).handle->dispose();

@@ -15,12 +15,14 @@ namespace segsam {
 /// hold the engine's model itself.
 class ModelHandle {
  public:
-  ModelHandle(Napi::Env env, std::shared_ptr<Executor> executor, std::shared_ptr<Model> model);
+  ModelHandle(Napi::Env env, std::shared_ptr<Executor> executor, std::shared_ptr<Model> model, int64_t maxQueue);
 
   /// @throws Error DISPOSED
   const std::shared_ptr<Model>& model() const;
   const std::shared_ptr<Executor>& executor() const { return executor_; }
   const ModelOptions& options() const { return options_; }
+  const std::shared_ptr<Traffic>& traffic() const { return traffic_; }
+  const SceneMeter& scenes() const { return *scenes_; }
   bool disposed() const { return model_ == nullptr; }
   void dispose();
 
@@ -28,6 +30,8 @@ class ModelHandle {
   std::shared_ptr<Executor> executor_;
   std::shared_ptr<Model> model_;
   ModelOptions options_;
+  std::shared_ptr<Traffic> traffic_;
+  std::shared_ptr<SceneMeter> scenes_;
   HostMemory memory_;
 };
 

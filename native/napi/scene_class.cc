@@ -9,6 +9,7 @@
 #include "napi/environment.h"
 #include "napi/host_memory.h"
 #include "napi/job.h"
+#include "napi/traffic.h"
 #include "napi/wrapped.h"
 
 namespace segsam {
@@ -21,13 +22,13 @@ constexpr int32_t kGreatestLabel = 3;
 
 /// Behind a Scene of JavaScript.
 struct SceneObject {
-  SceneObject(Napi::Env env, std::shared_ptr<ModelHandle> itsModel, std::shared_ptr<Scene> itsScene)
+  SceneObject(Napi::Env env, std::shared_ptr<ModelHandle> itsModel, std::shared_ptr<Scene> itsScene, bool shared)
       : model(std::move(itsModel)),
         scene(std::move(itsScene)),
         width(scene->frame().width),
         height(scene->frame().height),
         bytes(scene->bytes()),
-        memory(env, model->options().device.is_cpu() ? bytes : 0) {}
+        memory(env, model->options().device.is_cpu() && !shared ? bytes : 0) {}
 
   void dispose() {
     scene = nullptr;
@@ -41,19 +42,6 @@ struct SceneObject {
   int64_t height;
   int64_t bytes;
   HostMemory memory;
-};
-
-/// Prompts, copied.
-struct Prompts {
-  int64_t count;
-  int64_t pointsPerPrompt;
-  std::vector<float> points;
-  std::vector<int32_t> labels;
-  std::vector<float> masks;
-
-  PromptBatch batch() const {
-    return {count, pointsPerPrompt, points.data(), labels.data(), masks.empty() ? nullptr : masks.data()};
-  }
 };
 
 Prompts readPrompts(const Napi::Value& value, int64_t maskSize) {
@@ -125,7 +113,8 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     auto& object = unwrap<SceneObject>(info.This());
     const ModelOptions& modelOptions = object.model->options();
     const Options options = readOptions(info[2]);
-    auto prompts = std::make_shared<Prompts>(readPrompts(info[0], modelOptions.maskSize));
+    Prompts prompts = readPrompts(info[0], modelOptions.maskSize);
+    const Schedule schedule = readSchedule(info[3], WorkKind::kDecode, object.model->traffic());
 
     const ClassSetObject& classSet = unwrap<ClassSetObject>(info[1]);
     const std::shared_ptr<Model> model = object.model->model();
@@ -136,7 +125,7 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     if (classSet.model != object.model)
       throw Error(kInvalidArgument, "The class set is of another model than the scene");
 
-    const int64_t count = prompts->count;
+    const int64_t count = prompts.count;
     const int64_t masks = product(count, options.masksPerPrompt);
     const int64_t pixels = product(object.width, object.height);
     const int64_t logits = modelOptions.maskSize * modelOptions.maskSize;
@@ -162,10 +151,8 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
                              iou.elements,           semanticMasks.elements,      semanticLogits.elements,
                              agreement.elements,     classProbabilities.elements, presence.elements};
     return Job::start(
-        env, object.model->executor(), info[3],
-        [model, scene, classes, prompts, staging, views, threshold = options.threshold] {
-          scene->decode(*model, prompts->batch(), *classes, threshold, views);
-        },
+        env, object.model->executor(), info[4],
+        std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views), schedule,
         [staging, maskPixels, masksPerPrompt = options.masksPerPrompt](Napi::Env resultEnv,
                                                                        const Job::Kept& kept) -> Napi::Value {
           if (staging) deliver(staging.get(), maskPixels, kept[kMasks].Value());
@@ -176,6 +163,43 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
         },
         {maskArray.value, logitArray.value, iou.value, semanticMasks.value, semanticLogits.value, agreement.value,
          classProbabilities.value, presence.value});
+  });
+}
+
+/// A second handle of the same features. V8 is told of them once.
+Napi::Value share(const Napi::CallbackInfo& info) {
+  const auto& object = unwrap<SceneObject>(info.This());
+  if (!object.scene) throw Error(kDisposed, "The scene was disposed");
+  return wrap(Environment::of(info.Env()).scene,
+              std::make_unique<SceneObject>(info.Env(), object.model, object.scene, true));
+}
+
+Napi::Value features(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return rejecting(env, [&] {
+    const auto& object = unwrap<SceneObject>(info.This());
+    const std::shared_ptr<Model> model = object.model->model();
+    const std::shared_ptr<Scene> scene = object.scene;
+    if (!scene) throw Error(kDisposed, "The scene was disposed");
+    const auto executor = object.model->executor();
+    const auto data = newArray<float>(env, scene->bytes() / static_cast<int64_t>(sizeof(float)));
+    return Job::start(
+        env, executor, info[0], [model, scene, target = data.elements] { scene->copyFeatures(target); },
+        [scene](Napi::Env resultEnv, const Job::Kept& kept) -> Napi::Value {
+          const auto shapes = Napi::Array::New(resultEnv);
+          for (const at::Tensor& feature : scene->features()) {
+            const auto shape = Napi::Array::New(resultEnv);
+            for (int64_t size : feature.sizes()) shape.Set(shape.Length(), static_cast<double>(size));
+            shapes.Set(shapes.Length(), shape);
+          }
+          const auto result = Napi::Object::New(resultEnv);
+          result.Set("width", static_cast<double>(scene->frame().width));
+          result.Set("height", static_cast<double>(scene->frame().height));
+          result.Set("shapes", shapes);
+          result.Set("data", kept[0].Value());
+          return result;
+        },
+        {data.value});
   });
 }
 
@@ -193,7 +217,7 @@ struct WrappedType<SceneObject> {
 
 Napi::Function sceneClass(Napi::Env env) {
   return defineClass<SceneObject>(
-      env, {method("decode", decode),
+      env, {method("decode", decode), method("features", features), method("share", share),
             method("dispose",
                    [](const Napi::CallbackInfo& info) -> Napi::Value {
                      unwrap<SceneObject>(info.This()).dispose();
@@ -208,7 +232,7 @@ Napi::Function sceneClass(Napi::Env env) {
 }
 
 Napi::Object makeScene(Napi::Env env, std::shared_ptr<ModelHandle> model, std::shared_ptr<Scene> scene) {
-  return wrap(Environment::of(env).scene, std::make_unique<SceneObject>(env, std::move(model), std::move(scene)));
+  return wrap(Environment::of(env).scene, std::make_unique<SceneObject>(env, std::move(model), std::move(scene), false));
 }
 
 ResizeMode readResizeMode(const Napi::Value& value) {

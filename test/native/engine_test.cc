@@ -18,6 +18,7 @@
 #include "engine/image.h"
 #include "engine/model.h"
 #include "engine/scene.h"
+#include "engine/work.h"
 #include "tiny_bundle.h"
 
 using namespace segsam;
@@ -342,6 +343,103 @@ TEST("many prompts are split, and each gets its own result") {
     EXPECT(std::isfinite(decoded.classProbabilities[i * 3 + 2]) && std::isfinite(decoded.presence[i * 2 + 1]));
   }
   EXPECT_EQUAL(std::count(decoded.masks.begin(), decoded.masks.end(), 9), 0);
+}
+
+TEST("prompts of several callers in one pass give what each gives alone, across chunks") {
+  constexpr int64_t kSide = 256;
+  FakeModel fake(kSide);
+  const auto scene = fake.scene(8, 8);
+  const auto classes = twoClasses(*fake.model);
+  struct Caller {
+    int64_t count;
+    int64_t masksPerPrompt;
+    float threshold;
+  };
+  const std::vector<Caller> callers = {{3, 1, 2}, {40, 3, 0}, {1, 1, 5}, {20, 3, 3.5}};
+  std::vector<std::vector<float>> points;
+  const std::vector<int32_t> labels(40, 1);
+  std::vector<Decoded> alone;
+  std::vector<Decoded> together;
+  for (const Caller& caller : callers) {
+    points.emplace_back(2 * caller.count);
+    for (int64_t i = 0; i < 2 * caller.count; ++i) points.back()[i] = static_cast<float>((i + points.size()) % 8);
+    alone.emplace_back(*scene, caller.count, caller.masksPerPrompt, kSide, 2);
+    together.emplace_back(*scene, caller.count, caller.masksPerPrompt, kSide, 2);
+  }
+  std::vector<DecodeRequest> requests;
+  for (size_t i = 0; i < callers.size(); ++i) {
+    const PromptBatch prompts{callers[i].count, 1, points[i].data(), labels.data(), nullptr};
+    scene->decode(*fake.model, prompts, *classes, callers[i].threshold, alone[i].views);
+    requests.push_back({prompts, callers[i].threshold, together[i].views});
+  }
+  fake.backend->chunks.clear();
+  scene->decode(*fake.model, *classes, requests);
+  EXPECT(fake.backend->chunks.size() > 1 && fake.backend->chunks.size() < 6);
+  EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), 64);
+  for (size_t i = 0; i < callers.size(); ++i) {
+    EXPECT(together[i].masks == alone[i].masks && together[i].logits == alone[i].logits);
+    EXPECT(together[i].iou == alone[i].iou && together[i].agreement == alone[i].agreement);
+    EXPECT(together[i].semanticMasks == alone[i].semanticMasks);
+    EXPECT(together[i].semanticLogits == alone[i].semanticLogits);
+    EXPECT(together[i].classProbabilities == alone[i].classProbabilities && together[i].presence == alone[i].presence);
+  }
+}
+
+TEST("decodes join on one scene, with prompts of one shape and one class set, up to the limit") {
+  ModelOptions options = TinyBundle::options();
+  options.maxDecodeBatch = 3;
+  const auto model = std::make_shared<Model>(std::make_unique<FakeBackend>(), options);
+  const auto pixels = noise(64);
+  const auto scenes = model->encode(
+      {imageOf(pixels, PixelType::kUint8, 8, 8, 1), imageOf(pixels, PixelType::kUint8, 8, 8, 1)});
+  const auto classes = twoClasses(*model);
+  const auto otherClasses = twoClasses(*model);
+  const Prompts one{1, 1, {1, 1}, {1}, {}};
+  const Prompts longer{1, 2, {1, 1, 2, 2}, {1, 1}, {}};
+  const Prompts masked{1, 1, {1, 1}, {1}, std::vector<float>(64)};
+  const auto work = [&](const std::shared_ptr<Scene>& scene, const auto& set, const Prompts& prompts) {
+    return DecodeWork(model, scene, set, prompts, 0, {});
+  };
+  const DecodeWork first = work(scenes[0], classes, one);
+  EXPECT(first.joins(work(scenes[0], classes, one), 3));
+  EXPECT(!first.joins(work(scenes[0], classes, one), 4));
+  EXPECT(!first.joins(work(scenes[1], classes, one), 2));
+  EXPECT(!first.joins(work(scenes[0], otherClasses, one), 2));
+  EXPECT(!first.joins(work(scenes[0], classes, longer), 2));
+  EXPECT(!first.joins(work(scenes[0], classes, masked), 2));
+  EXPECT(!first.joins(EncodeWork(model, {}, {}), 2));
+}
+
+TEST("encodes of several callers in one pass give each its own scenes") {
+  ModelOptions options = TinyBundle::options();
+  options.maxEncodeBatch = 3;
+  const auto model = std::make_shared<Model>(std::make_unique<FakeBackend>(), options);
+  const std::vector<uint8_t> dark(64, 10);
+  const std::vector<uint8_t> bright(200, 250);
+  const Image first = imageOf(dark, PixelType::kUint8, 8, 8, 1);
+  const Image second = imageOf(bright, PixelType::kUint8, 20, 10, 1);
+  EncodeWork one(model, {first}, {});
+  EncodeWork two(model, {second, first}, {});
+  EXPECT(one.joins(two, 3) && !one.joins(two, 4));
+  one.runWith({&two});
+  EXPECT(one.scenes().size() == 1 && two.scenes().size() == 2);
+  const auto alone = model->encode({first})[0];
+  EXPECT_EQUAL(one.scenes()[0]->features()[0].item<float>(), alone->features()[0].item<float>());
+  EXPECT_EQUAL(two.scenes()[1]->features()[0].item<float>(), alone->features()[0].item<float>());
+  EXPECT(two.scenes()[0]->frame().width == 20);
+}
+
+TEST("a scene is restored from its features") {
+  FakeModel fake;
+  const auto scene = fake.scene(30, 20);
+  const std::vector<int64_t> shape(scene->features()[0].sizes().begin(), scene->features()[0].sizes().end());
+  std::vector<float> values(scene->bytes() / sizeof(float));
+  scene->copyFeatures(values.data());
+  EXPECT_EQUAL(fake.model->scenes()->scenes.load(), 1);
+  const auto restored = fake.model->restore(30, 20, {shape}, values.data());
+  EXPECT(at::equal(restored->features()[0], scene->features()[0]));
+  EXPECT(restored->frame().width == 30 && restored->frame().height == 20);
+  EXPECT_EQUAL(fake.model->scenes()->bytes.load(), 2 * scene->bytes());
 }
 
 TEST("a batch gives the scenes that single images give, each with memory of its own") {

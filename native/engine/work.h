@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/scene.h"
+
+namespace segsam {
+
+/// What a task computes, on the executor's thread. Throws where it fails.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual void run() = 0;
+
+  /// Images or prompts that it computes.
+  virtual int64_t items() const { return 1; }
+  /// Whether `other` can be computed in one pass with this one and others that joined before, `total` items in all.
+  virtual bool joins(const Work& /*other*/, int64_t /*total*/) const { return false; }
+  /// Computes this one and those that join it. Each of them may run alone afterwards if that throws.
+  virtual void runWith(const std::vector<Work*>& others) = 0;
+};
+
+/// Work that never joins another.
+class SingleWork : public Work {
+ public:
+  void runWith(const std::vector<Work*>& /*others*/) final { run(); }
+};
+
+/// Images of one caller. Those of several are one batch of the encoder, up to the model's `maxEncodeBatch`.
+class EncodeWork : public Work {
+ public:
+  /// @param owned pixels that live as long as the work; others are borrowed
+  EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images, std::vector<std::shared_ptr<uint8_t[]>> owned);
+
+  void run() override;
+  int64_t items() const override { return static_cast<int64_t>(images_.size()); }
+  bool joins(const Work& other, int64_t total) const override;
+  void runWith(const std::vector<Work*>& others) override;
+
+  /// In the order of the images; empty until it has run.
+  std::vector<std::shared_ptr<Scene>>& scenes() { return scenes_; }
+
+ private:
+  std::shared_ptr<Model> model_;
+  std::vector<Image> images_;
+  std::vector<std::shared_ptr<uint8_t[]>> owned_;
+  std::vector<std::shared_ptr<Scene>> scenes_;
+};
+
+/// Prompts, copied.
+struct Prompts {
+  int64_t count;
+  int64_t pointsPerPrompt;
+  std::vector<float> points;
+  std::vector<int32_t> labels;
+  std::vector<float> masks;
+
+  PromptBatch batch() const {
+    return {count, pointsPerPrompt, points.data(), labels.data(), masks.empty() ? nullptr : masks.data()};
+  }
+};
+
+/// Prompts of one caller. Those of several on one scene, of one shape and with one class set, are decoded together, up to
+/// the model's `maxDecodeBatch`.
+class DecodeWork : public Work {
+ public:
+  /// @param out written to when it runs, not owned
+  DecodeWork(std::shared_ptr<Model> model, std::shared_ptr<Scene> scene, std::shared_ptr<const ClassSet> classes,
+             Prompts prompts, float threshold, const DecodedViews& out);
+
+  void run() override;
+  int64_t items() const override { return prompts_.count; }
+  bool joins(const Work& other, int64_t total) const override;
+  void runWith(const std::vector<Work*>& others) override;
+
+ private:
+  DecodeRequest request() const { return {prompts_.batch(), threshold_, out_}; }
+
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<Scene> scene_;
+  std::shared_ptr<const ClassSet> classes_;
+  Prompts prompts_;
+  float threshold_;
+  DecodedViews out_;
+};
+
+}  // namespace segsam
