@@ -39,6 +39,7 @@ export {
   Scene,
   type SegmentOptions,
 } from './scene.js'
+export type { SceneCacheStats } from './scene-cache.js'
 export type { Path, Scribble } from './scribble.js'
 export { Session, type SessionOptions, type StepOptions } from './session.js'
 export type { SessionLog, SessionStep } from './session-log.js'

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Model as NativeModel, Scene as NativeScene } from '../binding.js'
+import type { ImageView, Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type BundleReport, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
@@ -22,6 +22,7 @@ import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { checkOptions, parsedOptions } from './options.js'
 import { Scene, type SegmentOptions } from './scene.js'
+import { contentKey, SceneCache } from './scene-cache.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 import { type Stats, statsOf } from './stats.js'
 
@@ -45,6 +46,11 @@ export interface LoadOptions {
   maxEncodeBatch?: number
   /** Prompts of different calls on one scene that may be decoded in one pass. 1 to 65536; default 64. */
   maxDecodeBatch?: number
+  /**
+   * Keeps the features of images that were encoded, up to so many bytes on the device, and gives them again to an
+   * `encode` of the same pixels in the same window. What was asked for least recently goes first. Default 0: no cache.
+   */
+  sceneCacheBytes?: number
   signal?: AbortSignal
 }
 
@@ -109,15 +115,17 @@ export class SegSam {
   readonly #native: NativeModel
   readonly #manifest: Manifest
   readonly #classes: ClassBook
+  readonly #cache: SceneCache
   readonly info: Readonly<ModelInfo>
   /** @internal The bundle as it was verified: what runs, whatever becomes of the files. */
   readonly bundle: BundleReport
 
-  private constructor(native: NativeModel, bundle: BundleReport, classes: ClassBook) {
+  private constructor(native: NativeModel, bundle: BundleReport, classes: ClassBook, cache: SceneCache) {
     const { manifest, directory } = bundle
     this.#native = native
     this.#manifest = manifest
     this.#classes = classes
+    this.#cache = cache
     this.bundle = bundle
     this.info = Object.freeze({
       name: manifest.name,
@@ -143,7 +151,15 @@ export class SegSam {
    *   `DEVICE_UNAVAILABLE`, `INVALID_ARGUMENT`, `OUT_OF_MEMORY`
    */
   static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
-    checkOptions(options, ['device', 'precision', 'maxQueue', 'maxEncodeBatch', 'maxDecodeBatch', 'signal'])
+    checkOptions(options, [
+      'device',
+      'precision',
+      'maxQueue',
+      'maxEncodeBatch',
+      'maxDecodeBatch',
+      'sceneCacheBytes',
+      'signal',
+    ])
     const { device = 'auto', precision = 'auto', signal } = options
     throwIfAborted(signal)
     if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
@@ -153,14 +169,14 @@ export class SegSam {
       throw unexpected('INVALID_ARGUMENT', 'precision', precision, "'auto', 'fp32', 'bf16' or 'fp16'")
     }
 
-    const limits = parsedOptions(options, limitShape)
+    const { sceneCacheBytes, ...limits } = parsedOptions(options, { ...limitShape, ...cacheShape })
 
     const verified = await verifiedBundle(bundle, signal)
     const { manifest, classes } = verified
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
     const native = await loadNative(bundle, manifest, { device, precision, ...limits }, signal)
     const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
-    return new SegSam(native, verified, new ClassBook(native, encoder, classes))
+    return new SegSam(native, verified, new ClassBook(native, encoder, classes), new SceneCache(sceneCacheBytes))
   }
 
   /**
@@ -233,7 +249,7 @@ export class SegSam {
 
   /** What the model does and did: see {@link Stats}. Takes well under a millisecond. */
   stats(): Stats {
-    return statsOf(this.#native.stats())
+    return statsOf(this.#native.stats(), this.#cache.stats())
   }
 
   /**
@@ -279,6 +295,7 @@ export class SegSam {
 
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
   dispose(): void {
+    this.#cache.clear()
     this.#native.dispose()
   }
 
@@ -328,7 +345,7 @@ export class SegSam {
     names: readonly string[],
     { window, borrow, call }: Pick<EncodeOptions, 'window'> & { borrow: boolean; call: Call },
   ): Promise<Scene[]> {
-    const views = images.map((image, index) => {
+    const views = images.map((image, index): ImageView => {
       checkImage(image, names[index]!)
       checkSize(image, names[index]!, this.#manifest)
       const { data, width, height, channels } = image
@@ -341,13 +358,42 @@ export class SegSam {
         borrow: borrow && !canShrink(data.buffer),
       }
     })
-    const scenes = await call.job((schedule, cancellation) => this.#native.encode(views, schedule, cancellation), {
+    const scenes = await this.#encodedOrCached(views, { borrow, call })
+    return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
+  }
+
+  async #encodedOrCached(
+    views: ImageView[],
+    { borrow, call }: { borrow: boolean; call: Call },
+  ): Promise<NativeScene[]> {
+    if (!this.#cache.isOn) return this.#encoded(views, { borrow, call })
+    const keys = views.map(contentKey)
+    const scenes = keys.map((key) => this.#cache.find(key))
+    const missing = [...scenes.keys()].filter((i) => !scenes[i])
+    if (missing.length === 0) return scenes as NativeScene[]
+    try {
+      const encoded = await this.#encoded(
+        missing.map((i) => views[i]!),
+        { borrow, call },
+      )
+      for (const [place, i] of missing.entries()) {
+        scenes[i] = encoded[place]!
+        if (!this.disposed) this.#cache.add(keys[i]!, scenes[i])
+      }
+      return scenes as NativeScene[]
+    } catch (error) {
+      for (const scene of scenes) scene?.dispose()
+      throw error
+    }
+  }
+
+  #encoded(views: ImageView[], { borrow, call }: { borrow: boolean; call: Call }): Promise<NativeScene[]> {
+    return call.job((schedule, cancellation) => this.#native.encode(views, schedule, cancellation), {
       discard: (late: NativeScene[]) => {
         for (const scene of late) scene.dispose()
       },
       holdsCallersMemory: borrow,
     })
-    return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
   }
 }
 
@@ -361,6 +407,9 @@ const limitShape = {
   maxQueue: z.int().min(1).nullable().default(null).describe('a whole number of jobs, at least 1'),
   maxEncodeBatch: batch.default(1).describe('a whole number of images from 1 to 65536'),
   maxDecodeBatch: batch.default(64).describe('a whole number of prompts from 1 to 65536'),
+}
+const cacheShape = {
+  sceneCacheBytes: z.int().min(0).default(0).describe('a whole number of bytes, from 0 on'),
 }
 type Limits = z.output<z.ZodObject<typeof limitShape>>
 

@@ -1,4 +1,5 @@
 import type { ModelStats, RunStats } from '../binding.js'
+import type { SceneCacheStats } from './scene-cache.js'
 
 /** Milliseconds: over the last 1024, percentiles by nearest rank. All 0 before the first. */
 export interface Times {
@@ -37,9 +38,11 @@ export interface Stats {
   decode: PassStats
   /** Bytes on the device: of the weights (0 once disposed), and of the features of all live scenes. */
   memory: { weightBytes: number; scenes: number; sceneBytes: number }
+  /** Its bytes are part of `memory.sceneBytes`. */
+  cache: SceneCacheStats
 }
 
-export function statsOf(native: ModelStats): Stats {
+export function statsOf(native: ModelStats, cache: SceneCacheStats): Stats {
   const { queued, running, done, failed, aborted, expired, rejected, weightBytes, scenes, sceneBytes } = native
   return {
     queued,
@@ -48,6 +51,7 @@ export function statsOf(native: ModelStats): Stats {
     encode: passesOf(native.encode),
     decode: passesOf(native.decode),
     memory: { weightBytes, scenes, sceneBytes },
+    cache,
   }
 }
 
