@@ -35,6 +35,12 @@ export type SegSamErrorCode =
   | 'RUNTIME'
   /** A file could not be read from disk. */
   | 'READ_FAILED'
+  /** A file could not be written. */
+  | 'WRITE_FAILED'
+  /** Not a saved scene, or one of another version, truncated or damaged. */
+  | 'SCENE_INVALID'
+  /** A scene saved by a model of another bundle or precision. */
+  | 'SCENE_MISMATCH'
   /** An image file of a format that is not read. */
   | 'UNSUPPORTED_FORMAT'
   /** A data set, or a file of one, that an evaluation cannot use. */

@@ -23,6 +23,7 @@ import { type LabelMap, labelMapOf } from './label-map.js'
 import { checkOptions, parsedOptions } from './options.js'
 import { Scene, type SegmentOptions } from './scene.js'
 import { contentKey, SceneCache } from './scene-cache.js'
+import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-file.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 import { type Stats, statsOf } from './stats.js'
 
@@ -116,6 +117,7 @@ export class SegSam {
   readonly #manifest: Manifest
   readonly #classes: ClassBook
   readonly #cache: SceneCache
+  readonly #origin: SceneOrigin
   readonly info: Readonly<ModelInfo>
   /** @internal The bundle as it was verified: what runs, whatever becomes of the files. */
   readonly bundle: BundleReport
@@ -126,6 +128,7 @@ export class SegSam {
     this.#manifest = manifest
     this.#classes = classes
     this.#cache = cache
+    this.#origin = originOf(manifest, native.precision)
     this.bundle = bundle
     this.info = Object.freeze({
       name: manifest.name,
@@ -247,6 +250,20 @@ export class SegSam {
     })
   }
 
+  /**
+   * A scene from what `scene.save` gave, without the image. It has the masks that the saved scene has on the same kind of
+   * device.
+   *
+   * @param source path, or the bytes
+   * @throws SegSamError `SCENE_INVALID` (no saved scene, another version of the format, truncated or damaged),
+   *   `SCENE_MISMATCH` (of another bundle or precision), `READ_FAILED`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async restore(source: string | URL | Uint8Array): Promise<Scene> {
+    this.#checkNotDisposed()
+    const { bytes, name } = await contentOf(source)
+    return this.#sceneOf(await this.#native.restore(sceneFromBytes(bytes, this.#origin, name)))
+  }
+
   /** What the model does and did: see {@link Stats}. Takes well under a millisecond. */
   stats(): Stats {
     return statsOf(this.#native.stats(), this.#cache.stats())
@@ -359,7 +376,11 @@ export class SegSam {
       }
     })
     const scenes = await this.#encodedOrCached(views, { borrow, call })
-    return scenes.map((scene) => new Scene(scene, this.#manifest, this.#classes))
+    return scenes.map((scene) => this.#sceneOf(scene))
+  }
+
+  #sceneOf(native: NativeScene): Scene {
+    return new Scene(native, this.#manifest, this.#classes, this.#origin)
   }
 
   async #encodedOrCached(

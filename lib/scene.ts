@@ -21,6 +21,7 @@ import { type LabelMap, labelMapOf } from './label-map.js'
 import { Mask } from './mask.js'
 import { checkOptions } from './options.js'
 import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+import { type SceneOrigin, sceneToBytes, writeWhole } from './scene-file.js'
 import { Session, type SessionOptions } from './session.js'
 
 export interface SegmentOptions extends CallOptions {
@@ -117,14 +118,16 @@ export class Scene {
   readonly #native: NativeScene
   readonly #manifest: Manifest
   readonly #classes: ClassBook
+  readonly #origin: SceneOrigin
   #calls = 0
   #disposed = false
 
   /** @internal */
-  constructor(native: NativeScene, manifest: Manifest, classes: ClassBook) {
+  constructor(native: NativeScene, manifest: Manifest, classes: ClassBook, origin: SceneOrigin) {
     this.#native = native
     this.#manifest = manifest
     this.#classes = classes
+    this.#origin = origin
   }
 
   /** Of the original image, in pixels. */
@@ -244,6 +247,23 @@ export class Scene {
     return objectsInCrop(this.#decoder(classes, call), place, options, (decoded, prompt) =>
       trained ? this.#named(decoded, prompt, classes.cards) : UNNAMED,
     )
+  }
+
+  /**
+   * The features, to go on with later: `model.restore` makes a scene of them without the image, and without encoding it
+   * again. Written to a file where a path is given, which appears whole or not at all. The pixels are not in it, but an
+   * image can be guessed from its features: keep such a file as you keep the image.
+   *
+   * @throws SegSamError `WRITE_FAILED`, `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  save(): Promise<Uint8Array>
+  save(path: string | URL): Promise<void>
+  async save(path?: string | URL): Promise<unknown> {
+    this.#checkAlive()
+    const features = await this.#call({}, () => this.#native.features())
+    const bytes = sceneToBytes(features, this.#origin)
+    if (path === undefined) return bytes
+    return writeWhole(path, bytes)
   }
 
   /** Frees the features once calls that run have ended. Harmless when called again. */

@@ -44,6 +44,9 @@ export async function editJson(path: string, edit: (content: any) => void): Prom
   await writeFile(path, JSON.stringify(content))
 }
 
+/** Where a scene comes from that is never saved. */
+export const anyOrigin = { bundle: 'any', precision: 'fp32' } as const
+
 /** A bright disc on a gradient: something with an edge, the same at every call. */
 export function discImage(width: number, height: number): MedicalImage {
   const radius = Math.min(width, height) / 4

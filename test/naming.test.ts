@@ -3,6 +3,7 @@ import type { Decoded, Scene as NativeScene } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type Hit, Scene } from '../lib/index.js'
+import { anyOrigin } from './fixture.js'
 
 const cards = [
   { id: 'disc', name: 'Disc', codes: [{ scheme: 'SCT', value: '1' }], sentences: [] },
@@ -29,7 +30,7 @@ async function named(
   }
   const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as NativeScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
-  const scene = new Scene(native, { mask_size: 1, semantic } as Manifest, book)
+  const scene = new Scene(native, { mask_size: 1, semantic } as Manifest, book, anyOrigin)
   const [hit] = await scene.segment([{ points: [{ x: 0, y: 0 }] }], { multimask: false })
   return hit!
 }

@@ -3,6 +3,7 @@ import type { Decoded, Scene as NativeScene, PromptBatch } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type PresenceOptions, Scene } from '../lib/index.js'
+import { anyOrigin } from './fixture.js'
 
 const cards = [
   { id: 'disc', name: 'Disc', codes: [{ scheme: 'SCT', value: '1' }], sentences: [] },
@@ -24,7 +25,7 @@ function sceneOf(probabilitiesAt: (x: number, y: number) => number[], semantic =
   }
   const native = { width: 8, height: 4, disposed: false, decode } as unknown as NativeScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
-  return { scene: new Scene(native, { mask_size: 1, semantic } as Manifest, book), asked }
+  return { scene: new Scene(native, { mask_size: 1, semantic } as Manifest, book, anyOrigin), asked }
 }
 
 describe('the classes present', () => {

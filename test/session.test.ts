@@ -7,7 +7,7 @@ import type { ClassBook } from '../lib/classes.js'
 import { type Hit, type Path, type Prompt, Scene, SegSam, Session, type SessionLog } from '../lib/index.js'
 import { lassoLogits } from '../lib/lasso.js'
 import { scribblePoints } from '../lib/scribble.js'
-import { bundle, discImage } from './fixture.js'
+import { anyOrigin, bundle, discImage } from './fixture.js'
 
 const [width, height] = [60, 45]
 let model: SegSam
@@ -169,7 +169,7 @@ describe('a session asks the model', () => {
     } as unknown as NativeScene
     const manifest = { mask_size: 2, image_size: 8, resize_mode: 'longest', semantic: 'untrained' } as Manifest
     const book = { select: async () => ({ cards: [], vectors: {} }) } as unknown as ClassBook
-    const session = new Scene(native, manifest, book).session()
+    const session = new Scene(native, manifest, book, anyOrigin).session()
     await session.addScribble({ path: [[7, 7]], label: 0 })
     await session.addPoint({ x: 1, y: 2 })
     await session.setBox([3, 4, 5, 6])
