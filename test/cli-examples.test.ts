@@ -1,11 +1,13 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Stats } from '../lib/index.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -49,6 +51,23 @@ describe.skipIf(!existsSync(join(root, 'models/seg-sam-tiny/manifest.json')))('e
     const { stdout } = await example('follow-lasso.mjs')
     expect(stdout).toMatch(/mean IoU of 0\.\d\d with that triangle, the box\nalone 0\.\d\d/)
     expect(readFileSync(join(root, 'docs/annotation.md'), 'utf8')).toContain(`-->\n\n${stdout}\n<!--`)
+  })
+
+  test('serve answers with a named mask, refuses bad prompts, and tells what it did', async () => {
+    const server = spawn(process.execPath, [join(root, 'examples/serve.mjs'), '0'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => void server.kill())
+    const [line] = await once(server.stdout.setEncoding('utf8'), 'data')
+    const address = `http://localhost:${line.match(/\d+/)[0]}`
+    const body = await readFile(join(root, 'examples/images/mni152_axial_z8.png'))
+    const ask = (query: string) => fetch(`${address}/segment?${query}`, { method: 'POST', body })
+    const found = await (await ask('box=83,87,105,117')).json()
+    expect(found).toMatchObject({ label: { id: expect.any(String) }, mask: { counts: expect.any(String) } })
+    const refused = await ask('box=1,2')
+    expect([refused.status, await refused.json()]).toMatchObject([400, { code: 'INVALID_PROMPT' }])
+    const stats = (await (await fetch(`${address}/stats`)).json()) as Stats
+    expect(stats).toMatchObject({ jobs: { done: 2 }, encode: { passes: 1 }, cache: { hits: 1, misses: 1 } })
   })
 })
 

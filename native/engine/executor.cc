@@ -67,7 +67,8 @@ bool Executor::drop(const Task& task, Outcome outcome) {
   std::shared_ptr<Task> dropped;
   const std::lock_guard lock(mutex_);
   Queue& queue = queueOf(task);
-  const auto found = std::find_if(queue.begin(), queue.end(), [&](const auto& queued) { return queued.get() == &task; });
+  const auto found =
+      std::find_if(queue.begin(), queue.end(), [&](const auto& queued) { return queued.get() == &task; });
   if (found == queue.end()) return false;
   dropped = std::move(*found);
   queue.erase(found);

@@ -137,8 +137,8 @@ void Scene::decode(Model& model, const ClassSet& classes, const std::vector<Deco
   for (const auto& [prompts, threshold, out] : requests) {
     for (int64_t begin = 0; begin < prompts.count;) {
       const int64_t count = std::min(room, prompts.count - begin);
-      parts.push_back({slice(prompts, begin, count, maskSize), threshold,
-                       slice(out, begin, maskSize, pixels, classes.size)});
+      parts.push_back(
+          {slice(prompts, begin, count, maskSize), threshold, slice(out, begin, maskSize, pixels, classes.size)});
       begin += count;
       room -= count;
       if (room > 0) continue;

@@ -59,7 +59,8 @@ class Scene {
   void decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
               const DecodedViews& out);
 
-  /// The same for several callers at once. Their prompts have the same number of points, all of them with a mask or none.
+  /// The same for several callers at once. Their prompts have the same number of points, all of them with a mask or
+  /// none.
   void decode(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& requests);
 
   const Frame& frame() const { return frame_; }

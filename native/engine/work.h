@@ -62,8 +62,8 @@ struct Prompts {
   }
 };
 
-/// Prompts of one caller. Those of several on one scene, of one shape and with one class set, are decoded together, up to
-/// the model's `maxDecodeBatch`.
+/// Prompts of one caller. Those of several on one scene, of one shape and with one class set, are decoded together, up
+/// to the model's `maxDecodeBatch`.
 class DecodeWork : public Work {
  public:
   /// @param out written to when it runs, not owned

@@ -33,8 +33,8 @@ Napi::Value Job::start(Napi::Env env, std::shared_ptr<Executor> executor, const 
                        const std::vector<Napi::Value>& kept) {
   CancelState* cancel = cancelStateOf(cancellation);
   if (cancel != nullptr && cancel->cancelled()) throw Error(kAborted, "Aborted before it started");
-  const auto job = std::make_shared<Job>(env, std::move(executor), std::move(work), std::move(schedule),
-                                         std::move(result), kept);
+  const auto job =
+      std::make_shared<Job>(env, std::move(executor), std::move(work), std::move(schedule), std::move(result), kept);
   const Napi::Promise promise = job->deferred_.Promise();
   try {
     job->executor_->submit(job);

@@ -328,8 +328,7 @@ void ModelHandle::dispose() {
 Napi::Function modelClass(Napi::Env env) {
   return defineClass<ModelObject>(
       env, {staticMethod("load", load), method("embedText", embedText), method("prepareClasses", prepareClasses),
-            method("encode", encode), method("stats", stats),
-            method("restore", restore),
+            method("encode", encode), method("stats", stats), method("restore", restore),
             method("dispose",
                    [](const Napi::CallbackInfo& info) -> Napi::Value {
                      unwrap<ModelObject>(info.This()).handle->dispose();

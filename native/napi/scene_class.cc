@@ -232,7 +232,8 @@ Napi::Function sceneClass(Napi::Env env) {
 }
 
 Napi::Object makeScene(Napi::Env env, std::shared_ptr<ModelHandle> model, std::shared_ptr<Scene> scene) {
-  return wrap(Environment::of(env).scene, std::make_unique<SceneObject>(env, std::move(model), std::move(scene), false));
+  return wrap(Environment::of(env).scene,
+              std::make_unique<SceneObject>(env, std::move(model), std::move(scene), false));
 }
 
 ResizeMode readResizeMode(const Napi::Value& value) {

@@ -390,8 +390,8 @@ TEST("decodes join on one scene, with prompts of one shape and one class set, up
   options.maxDecodeBatch = 3;
   const auto model = std::make_shared<Model>(std::make_unique<FakeBackend>(), options);
   const auto pixels = noise(64);
-  const auto scenes = model->encode(
-      {imageOf(pixels, PixelType::kUint8, 8, 8, 1), imageOf(pixels, PixelType::kUint8, 8, 8, 1)});
+  const auto scenes =
+      model->encode({imageOf(pixels, PixelType::kUint8, 8, 8, 1), imageOf(pixels, PixelType::kUint8, 8, 8, 1)});
   const auto classes = twoClasses(*model);
   const auto otherClasses = twoClasses(*model);
   const Prompts one{1, 1, {1, 1}, {1}, {}};

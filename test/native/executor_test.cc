@@ -223,8 +223,8 @@ TEST("a pass that fails is taken apart: only the task that fails alone has faile
   const auto traffic = std::make_shared<Traffic>(10);
   std::vector<std::shared_ptr<Call>> calls;
   for (bool isBad : {false, true, false}) {
-    calls.push_back(std::make_shared<Call>(std::make_shared<NotedWork>(log, 7, 1, isBad),
-                                           inLane(Lane::kInteractive, traffic)));
+    calls.push_back(
+        std::make_shared<Call>(std::make_shared<NotedWork>(log, 7, 1, isBad), inLane(Lane::kInteractive, traffic)));
     held.submit(calls.back());
   }
   held.finish();
