@@ -42,7 +42,7 @@ export interface LoadOptions {
   maxQueue?: number
   /**
    * Images of different calls of `encode` that wait together and may be encoded in one pass. 1 to 65536; default 1,
-   * because it was no faster where it was measured: docs/serving.md.
+   * because two in a pass were no faster where it was measured: docs/serving.md.
    */
   maxEncodeBatch?: number
   /** Prompts of different calls on one scene that may be decoded in one pass. 1 to 65536; default 64. */
