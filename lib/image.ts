@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import sharp, { type Metadata, type Sharp } from 'sharp'
+import { readDicomFrame } from './dicom/read-dicom.js'
 import { SegSamError, unexpected } from './errors.js'
+import { contentOf, type FileStream, isStream, nameOf } from './files/content.js'
+import { formatOf } from './files/format.js'
+import { readNifti } from './files/nifti.js'
 import { checkOptions } from './options.js'
 
 /** Pixel values: 8-bit, unsigned or signed 16-bit (Hounsfield units, for example), or float. */
@@ -17,12 +20,16 @@ export interface MedicalImage {
 }
 
 export interface ReadImageOptions {
-  /** Page of a file that holds several (a multi-page TIFF), from 0. Such a file is an error without it. */
+  /**
+   * Page of a file that holds several, from 0: of a TIFF or WebP, the frame of a DICOM file, the slice of a NIfTI file along
+   * its third axis. Such a file is an error without it.
+   */
   page?: number
   /** Files with more pixels are refused before they are decoded; by default 2^28, for example 16384 x 16384. */
   maxPixels?: number
 }
 
+const MAX_PIXELS = 2 ** 28
 const FORMATS = ['png', 'jpeg', 'tiff', 'webp']
 const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Float32Array]
 
@@ -33,18 +40,23 @@ const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Flo
  * `Float32Array`; gray stays gray, palettes and CMYK become RGB, transparency is dropped, and the EXIF orientation is
  * applied. Values are not rescaled: see the `window` option of `model.encode`.
  *
- * @param input path, file content, or raw pixels
+ * DICOM and NIfTI: one frame or slice, in physical units and as it lies in the file. `readVolume` gives the whole, with
+ * geometry and windows.
+ *
+ * @param input path, file content, a stream of it, or raw pixels
  * @throws SegSamError `READ_FAILED`, `UNSUPPORTED_FORMAT`, `INVALID_IMAGE` (damaged, truncated or too large)
  */
 export async function readImage(
-  input: string | URL | Uint8Array | MedicalImage,
+  input: string | URL | Uint8Array | FileStream | MedicalImage,
   options: ReadImageOptions = {},
 ): Promise<MedicalImage> {
   checkOptions(options, ['page', 'maxPixels'])
-  if (typeof input === 'string' || input instanceof URL) {
-    return decode(await contentOf(input), String(input), options)
+  if (typeof input === 'string' || input instanceof URL || input instanceof Uint8Array || isStream(input)) {
+    checkChoices(options)
+    const { maxPixels = MAX_PIXELS } = options
+    const name = input instanceof Uint8Array ? 'The image buffer' : nameOf(input)
+    return decode(await contentOf(input, name, maxPixels), name, options)
   }
-  if (input instanceof Uint8Array) return decode(input, 'The image buffer', options)
   checkImage(input, 'image')
   return input
 }
@@ -145,30 +157,48 @@ export function automaticWindow(image: MedicalImage): readonly [low: number, hig
   return [low, low < high ? high : low + 1]
 }
 
-async function contentOf(path: string | URL): Promise<Buffer> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    throw new SegSamError('READ_FAILED', `The image cannot be read: ${(cause as Error).message}`, { cause })
-  }
-}
-
-async function decode(content: Uint8Array, name: string, options: ReadImageOptions): Promise<MedicalImage> {
-  const { page, maxPixels = 2 ** 28 } = options
+function checkChoices({ page, maxPixels = MAX_PIXELS }: ReadImageOptions): void {
   if (page !== undefined && !(Number.isSafeInteger(page) && page >= 0)) {
     throw unexpected('INVALID_ARGUMENT', 'page', page, 'a whole number from 0 on')
   }
   if (!(Number.isSafeInteger(maxPixels) && maxPixels > 0)) {
     throw unexpected('INVALID_ARGUMENT', 'maxPixels', maxPixels, 'a whole number, at least 1')
   }
+}
+
+async function decode(content: Uint8Array, name: string, options: ReadImageOptions): Promise<MedicalImage> {
+  const { page, maxPixels = MAX_PIXELS } = options
+  const format = formatOf(content)
+  if (format === 'dicom')
+    return plain((await readDicomFrame(content, name, { frame: page, maxVoxels: maxPixels })).slice('z', 0))
+  if (format === 'nifti') {
+    const volume = readNifti(content, name, { index: undefined, maxVoxels: maxPixels })
+    if (page === undefined && volume.shape[2] > 1) throw choosePage(name, volume.shape[2], 'slices')
+    return plain(volume.slice('z', page ?? 0))
+  }
+  return decodePicture(content, name, page, maxPixels)
+}
+
+function plain({ data, width, height, channels }: MedicalImage): MedicalImage {
+  return { data, width, height, channels }
+}
+
+function choosePage(name: string, count: number, what: string): SegSamError {
+  return new SegSamError(
+    'INVALID_IMAGE',
+    `${name} holds ${count} ${what}. Choose one: readImage(file, { page: 0 }) reads the first.`,
+  )
+}
+
+async function decodePicture(
+  content: Uint8Array,
+  name: string,
+  page: number | undefined,
+  maxPixels: number,
+): Promise<MedicalImage> {
   const file = await headerOf(content, name)
   const pages = file.pages ?? 1
-  if (pages > 1 && page === undefined) {
-    throw new SegSamError(
-      'INVALID_IMAGE',
-      `${name} holds ${pages} pages. Choose one: readImage(file, { page: 0 }) reads the first.`,
-    )
-  }
+  if (pages > 1 && page === undefined) throw choosePage(name, pages, 'pages')
   if (page !== undefined && page >= pages) throw unexpected('INVALID_ARGUMENT', 'page', page, `0 to ${pages - 1}`)
   if (file.width * file.height > maxPixels) {
     throw unexpected(
@@ -201,7 +231,7 @@ async function headerOf(content: Uint8Array, name: string): Promise<Metadata> {
 }
 
 const READABLE =
-  'Allowed: PNG, JPEG, TIFF, WebP. Decode other formats (DICOM, NIfTI) yourself and pass { data, width, height, channels }.'
+  'Allowed: PNG, JPEG, TIFF, WebP, DICOM, NIfTI. Decode other formats yourself and pass { data, width, height, channels }.'
 
 async function pixelsOf(image: Sharp, file: Metadata, name: string): Promise<MedicalImage> {
   const gray = file.channels <= 2

@@ -2,10 +2,13 @@ export { type Device, type Precision, type RuntimeInfo, runtimeInfo } from './ad
 export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from './bundle.js'
 export type { CallOptions } from './call.js'
 export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
+export { listSeries, type Series } from './dicom/series.js'
 export { SegSamError, type SegSamErrorCode } from './errors.js'
 export { FoundObject } from './everything/found-object.js'
 export type { EverythingOptions } from './everything/options.js'
 export type { PresenceOptions } from './everything/presence.js'
+export type { FileInput, FileStream } from './files/content.js'
+export { type ReadVolumeOptions, readVolume } from './files/read-volume.js'
 export { type MedicalImage, type PixelData, type ReadImageOptions, readImage } from './image.js'
 export type { LabelMapOptions } from './label-map/options.js'
 export type { RegionRules, RegionRulesByClass } from './label-map/regions.js'
@@ -44,3 +47,23 @@ export type { Path, Scribble } from './scribble.js'
 export { Session, type SessionOptions, type StepOptions } from './session.js'
 export type { SessionLog, SessionStep } from './session-log.js'
 export type { PassStats, Stats, Times } from './stats.js'
+export type { Affine, Vector } from './volume/affine.js'
+export type { Axis, SlicePlane } from './volume/axes.js'
+export {
+  type DicomSlice,
+  type DicomSource,
+  type SliceOptions,
+  Volume,
+  type VolumeContent,
+  type VolumeSlice,
+  type VolumeWarning,
+  type VolumeWarningCode,
+  type VoxelData,
+} from './volume.js'
+export {
+  type AppliedWindow,
+  type IntensityWindow,
+  WINDOW_PRESETS,
+  type WindowChoice,
+  type WindowPreset,
+} from './window.js'

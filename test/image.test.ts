@@ -126,7 +126,7 @@ describe('readImage refuses', () => {
       await expect(readImage(Buffer.from(content))).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
     }
     await expect(readImage(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM')]))).rejects.toMatchObject({
-      code: 'UNSUPPORTED_FORMAT',
+      code: 'INVALID_IMAGE',
       message: /DICOM/,
     })
   })

@@ -1,0 +1,166 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { SegSamError, unexpected } from '../errors.js'
+import { formatOf } from '../files/format.js'
+import { checkMaxVoxels, checkSize, MAX_VOXELS } from '../files/limits.js'
+import type { Physical } from '../files/numbers.js'
+import { checkOptions } from '../options.js'
+import type { Volume } from '../volume.js'
+import { parseDicom } from './dataset.js'
+import { type DicomFrame, type DicomImage, dicomImage } from './frame.js'
+import { hasPixels } from './image-attributes.js'
+import { volumeOf } from './read-dicom.js'
+import { stackOf } from './stack.js'
+
+/** A DICOM series in a folder, as `listSeries` finds it. */
+export interface Series {
+  /** Series Instance UID; of files without one, `''`. */
+  uid: string
+  /** For example `CT`. */
+  modality: string | null
+  /** Columns and rows of its first image. */
+  width: number
+  height: number
+  /** Images, all frames counted. */
+  images: number
+  /** Files of the series, in the order of their names. */
+  files: readonly string[]
+}
+
+interface SeriesFrame extends DicomFrame {
+  file: string
+}
+
+interface FoundSeries extends Series {
+  frames: SeriesFrame[]
+  image: DicomImage
+}
+
+interface FoundFolder {
+  series: FoundSeries[]
+  skipped: number
+}
+
+/**
+ * The DICOM series of a folder and the folders in it, in the order of their first files. Files without an image are left
+ * out.
+ *
+ * @throws SegSamError `READ_FAILED`, `INVALID_ARGUMENT`
+ */
+export async function listSeries(folder: string, options: { maxVoxels?: number } = {}): Promise<Series[]> {
+  checkOptions(options, ['maxVoxels'])
+  const { maxVoxels = MAX_VOXELS } = options
+  checkMaxVoxels(maxVoxels)
+  if (typeof folder !== 'string') throw unexpected('INVALID_ARGUMENT', 'folder', folder, 'a path')
+  const { series } = await seriesOf(folder, maxVoxels)
+  return series.map(({ uid, modality, width, height, images, files }) => ({
+    uid,
+    modality,
+    width,
+    height,
+    images,
+    files,
+  }))
+}
+
+/** @throws SegSamError `READ_FAILED`, `INVALID_IMAGE`, `UNSUPPORTED_FORMAT`, `INVALID_ARGUMENT` (series) */
+export async function readDicomFolder(
+  folder: string,
+  { series: place, maxVoxels }: { series: number | undefined; maxVoxels: number },
+): Promise<Volume> {
+  const { series, skipped } = await seriesOf(folder, maxVoxels)
+  const chosen = chosenSeries(series, place, folder)
+  const stack = stackOf(chosen.frames)
+  const [{ columns, rows, channels }] = stack.frames as [SeriesFrame]
+  checkSize(folder, [columns, rows, stack.frames.length, channels], maxVoxels)
+  if (skipped > 0) {
+    const message = `${skipped} files of the folder could not be read, or hold no image.`
+    stack.warnings.push({ code: 'SKIPPED_FILES', message })
+  }
+  const parts: Physical[] = []
+  let opened: { file: string; image: DicomImage } | undefined
+  for (const { file, source } of stack.frames) {
+    if (opened?.file !== file) opened = { file, image: await imageOf(file, maxVoxels) }
+    parts.push(await opened.image.decode(source.frame - 1))
+  }
+  return volumeOf(stack, parts, chosen.image)
+}
+
+function chosenSeries(series: readonly FoundSeries[], place: number | undefined, folder: string): FoundSeries {
+  if (series.length === 0) {
+    throw new SegSamError(
+      'UNSUPPORTED_FORMAT',
+      `${folder} has no DICOM image. Give the folder of a series, or one file.`,
+    )
+  }
+  const list = series.map(({ modality, images, width, height }, i) =>
+    `${i}: ${images} images ${width} x ${height} ${modality ?? ''}`.trim(),
+  )
+  if (place === undefined && series.length > 1) {
+    throw new SegSamError(
+      'INVALID_ARGUMENT',
+      `${folder} holds ${series.length} series (${list.join('; ')}). Choose one: readVolume(folder, { series: 0 }) reads the first.`,
+    )
+  }
+  const chosen = series[place ?? 0]
+  if (!chosen) throw unexpected('INVALID_ARGUMENT', 'series', place, `0 to ${series.length - 1} (${list.join('; ')})`)
+  return chosen
+}
+
+async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder> {
+  const found = new Map<string, FoundSeries>()
+  let skipped = 0
+  for (const file of await filesOf(folder)) {
+    const image = await imageOrNull(file, maxVoxels)
+    if (!image) {
+      skipped++
+      continue
+    }
+    const uid = image.seriesInstanceUid ?? ''
+    const [{ modality, columns: width, rows: height }] = image.frames as [DicomFrame]
+    const series = found.get(uid) ?? { uid, modality, width, height, images: 0, files: [], frames: [], image }
+    series.images += image.frames.length
+    series.files = [...series.files, file]
+    series.frames.push(...image.frames.map((frame) => ({ ...frame, file })))
+    found.set(uid, series)
+  }
+  return { series: [...found.values()], skipped }
+}
+
+/** `null` for what is no image, or cannot be read as one. */
+async function imageOrNull(file: string, maxVoxels: number): Promise<DicomImage | null> {
+  try {
+    return await imageOf(file, maxVoxels)
+  } catch (error) {
+    if (error instanceof SegSamError && error.code !== 'READ_FAILED') return null
+    throw error
+  }
+}
+
+async function imageOf(file: string, maxVoxels: number): Promise<DicomImage> {
+  const content = await contentOf(file)
+  if (formatOf(content) !== 'dicom') throw new SegSamError('UNSUPPORTED_FORMAT', `${file} is no DICOM file.`)
+  const parsed = parseDicom(content, file, maxVoxels)
+  if (!hasPixels(parsed.dataset)) throw new SegSamError('UNSUPPORTED_FORMAT', `${file} holds no image.`)
+  return dicomImage(parsed, file, maxVoxels)
+}
+
+async function contentOf(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file)
+  } catch (cause) {
+    throw new SegSamError('READ_FAILED', `The file cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+    return entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort()
+  } catch (cause) {
+    throw new SegSamError('READ_FAILED', `The folder cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
