@@ -41,11 +41,13 @@ describe.skipIf(cases.length === 0)('as pydicom reads it', () => {
     const slice = volume.slice('z', 0)
     expect(slice.data.length).toBe(expected.length)
     expect(worst(slice.data, Float32Array.from(expected))).toBeLessThanOrEqual(ROUNDED.includes(file) ? 1 : 0)
-    const total = volume.data.reduce((whole: number, value) => whole + value, 0)
+    let total = 0
+    for (const value of volume.data) total += value
     expect(Math.abs(total - sum)).toBeLessThanOrEqual(1e-3 * Math.abs(sum))
 
     const first = await readImage(join(made, file), { page: 0 })
-    expect(first.data).toEqual(slice.data)
+    expect(first.data).toHaveLength(slice.data.length)
+    expect(worst(first.data, slice.data)).toBe(0)
     if (!shown) return
     const { data, window } = volume.slice('z', 0, { window: 'file' })
     const upright = window!.inverted ? data.map((value) => 255 - value) : data

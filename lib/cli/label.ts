@@ -2,17 +2,18 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
-import { defaultWindowOf, readImage } from '../image.js'
+import { defaultWindowOf } from '../image.js'
 import type { LabelledClass, LabelMap } from '../label-map.js'
 import { SegSam } from '../model.js'
 import { drawOverlay, type OverlayObject } from '../overlay.js'
+import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
-import { bundleOption, list, number, window } from './options.js'
+import { bundleOption, list, number } from './options.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
-interface LabelOptions {
+interface LabelOptions extends InputOptions {
   model: string
   device: Device
   precision: Precision
@@ -22,16 +23,14 @@ interface LabelOptions {
   minArea?: number
   largest?: true
   fillHoles?: true
-  window?: [number, number]
-  page?: number
   out?: string
   json?: true
 }
 
 export function labelCommand(): Command {
-  return new Command('label')
+  const command = new Command('label')
     .description('Divide the whole image among the classes of the model, without a prompt.')
-    .argument('<image>', 'PNG, JPEG, TIFF or WebP, 8-bit, 16-bit or float')
+    .argument('<image>', IMAGE_HELP)
     .addOption(bundleOption())
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
     .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
@@ -41,19 +40,19 @@ export function labelCommand(): Command {
     .option('--min-area <pixels>', 'drop smaller regions of a class', number)
     .option('--largest', 'keep only the largest region of each class, or of each object of a countable class')
     .option('--fill-holes', 'fill holes, but where another class lies in them')
-    .option('--window <low,high>', 'intensities shown as black and white, for images of more than 8 bits', window)
-    .option('--page <n>', 'page of a file with several, from 0', number)
     .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')
     .option('--json', 'write the result to stdout as JSON, and nothing else')
     .action(label)
+  return withInputOptions(command)
 }
 
 async function label(path: string, options: LabelOptions): Promise<void> {
   const progress = new Progress()
-  const { classes, page, device, precision, out } = options
-  const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
+  const { classes, device, precision, out } = options
+  const input = await progress.step('read', () => readInput(path, options))
+  const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
-  const window = options.window ?? defaultWindowOf(model.info, image)
+  const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   const windowed = window && { window }
   const rules = { pointsPerSide: options.points, regions: { '*': rulesOf(options) }, ...(classes && { classes }) }
   let map: LabelMap
@@ -65,7 +64,7 @@ async function label(path: string, options: LabelOptions): Promise<void> {
     map = await progress.step('label', () => model.labelMap(image, { ...rules, ...windowed, cropNLayers }))
   }
 
-  const labelling = { path, image, model: model.info, map }
+  const labelling = { path, image, slice: input.slice, model: model.info, map }
   let files: LabelResult['files'] = { labels: null, instances: null, overlay: null }
   if (out !== undefined) files = await progress.step('write', () => writePictures(out, labelling, window))
   const result: LabelResult = { ...describeLabels(labelling), files, seconds: progress.seconds }

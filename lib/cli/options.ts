@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
+import { WINDOW_PRESETS, type WindowChoice } from '../window.js'
 import { defaultBundle } from './package-root.js'
 import { numbers } from './prompt-arguments.js'
 
@@ -16,7 +17,9 @@ export function number(text: string): number {
   return numbers(text, 1, 'a number')[0]!
 }
 
-export function window(text: string): [number, number] {
-  const [low, high] = numbers(text, 2, 'two intensities low,high, for example -160,240')
+export function window(text: string): WindowChoice {
+  if (text === 'file' || Object.hasOwn(WINDOW_PRESETS, text)) return text as WindowChoice
+  const names = ['file', ...Object.keys(WINDOW_PRESETS)].join(', ')
+  const [low, high] = numbers(text, 2, `two intensities low,high, for example -160,240, or ${names}`)
   return [low!, high!]
 }

@@ -1,5 +1,6 @@
 import type { MedicalImage } from '../image.js'
 import type { ModelInfo } from '../model.js'
+import type { SliceResult } from './input.js'
 import { packageVersion } from './package-root.js'
 
 /** How every `result.json` begins. */
@@ -7,7 +8,8 @@ export interface ResultHead {
   schema: 1
   /** Version of seg-sam. */
   version: string
-  image: { path: string; width: number; height: number; channels: 1 | 3 | 4 }
+  /** `slice` tells which one of a volume the image is; `null` for a picture. */
+  image: { path: string; width: number; height: number; channels: 1 | 3 | 4; slice: SliceResult | null }
   model: ModelInfo
 }
 
@@ -15,9 +17,10 @@ export interface ResultHead {
 export interface Subject {
   path: string
   image: MedicalImage
+  slice: SliceResult | null
   model: ModelInfo
 }
 
-export function headOf({ path, image: { width, height, channels }, model }: Subject): ResultHead {
-  return { schema: 1, version: packageVersion(), image: { path, width, height, channels }, model }
+export function headOf({ path, image: { width, height, channels }, slice, model }: Subject): ResultHead {
+  return { schema: 1, version: packageVersion(), image: { path, width, height, channels, slice }, model }
 }

@@ -2,37 +2,36 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
-import { defaultWindowOf, readImage } from '../image.js'
+import { defaultWindowOf } from '../image.js'
 import type { Mask } from '../mask.js'
 import { SegSam } from '../model.js'
 import { drawOverlay } from '../overlay.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit } from '../scene.js'
-import { bundleOption, list, number, window } from './options.js'
+import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
+import { bundleOption, list, number } from './options.js'
 import { Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
-interface SegmentOptions {
+interface SegmentOptions extends InputOptions {
   model: string
   device: Device
   precision: Precision
   multimask?: true
   classes?: string[]
   threshold?: number
-  window?: [number, number]
-  page?: number
   out?: string
   json?: true
 }
 
 export function segmentCommand(): Command {
   const collected = new PromptArguments()
-  return new Command('segment')
+  const command = new Command('segment')
     .description('Segment and name the object that each prompt means.')
-    .argument('<image>', 'PNG, JPEG, TIFF or WebP, 8-bit, 16-bit or float')
+    .argument('<image>', IMAGE_HELP)
     .option('-b, --box <x0,y0,x1,y1>', 'box around an object; may be repeated', collected.box)
     .option(
       '-p, --point <x,y[,0|1]>',
@@ -47,8 +46,6 @@ export function segmentCommand(): Command {
     .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
-    .option('--window <low,high>', 'intensities shown as black and white, for images of more than 8 bits', window)
-    .option('--page <n>', 'page of a file with several, from 0', number)
     .option('-o, --out <folder>', 'write masks and overlay as PNG, and result.json, into this folder')
     .option('--json', 'write the result to stdout as JSON, and nothing else')
     .addHelpText('after', PROMPT_HELP)
@@ -57,14 +54,16 @@ export function segmentCommand(): Command {
         command.error('error: no prompt given, at least one --box or --point is needed')
       return segment(path, collected.prompts, options)
     })
+  return withInputOptions(command)
 }
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
   const progress = new Progress()
-  const { classes, threshold, page, device, precision } = options
-  const image = await progress.step('read', () => readImage(path, { ...(page !== undefined && { page }) }))
+  const { classes, threshold, device, precision } = options
+  const input = await progress.step('read', () => readInput(path, options))
+  const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
-  const window = options.window ?? defaultWindowOf(model.info, image)
+  const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const hits = await progress.step('segment', () =>
     scene.segment(prompts, {
@@ -74,7 +73,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
     }),
   )
 
-  const findings = { path, image, model: model.info, prompts, hits }
+  const findings = { path, image, slice: input.slice, model: model.info, prompts, hits }
   let written = new Map<Mask, string>()
   if (options.out !== undefined) {
     const folder = options.out
