@@ -1,0 +1,167 @@
+import { createReadStream } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { listSeries, readImage, readVolume, type VolumeWarningCode } from '../lib/index.js'
+import { type CtSlice, ctSlice, dicomFile, niftiFile } from './volume-files.js'
+
+const folders: string[] = []
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'seg-sam-series-'))
+  folders.push(folder)
+})
+afterAll(() => Promise.all(folders.map((made) => rm(made, { recursive: true }))))
+
+const write = async (slices: readonly CtSlice[]) => {
+  for (const [i, slice] of slices.entries()) {
+    await writeFile(
+      join(folder, `${String(i).padStart(3, '0')}.dcm`),
+      dicomFile(ctSlice({ instance: i + 1, ...slice })),
+    )
+  }
+}
+const at = (z: number, rest: CtSlice = {}): CtSlice => ({
+  position: [0, 0, z],
+  values: new Int16Array(30).fill(z),
+  ...rest,
+})
+const codes = ({ warnings }: { warnings: readonly { code: VolumeWarningCode }[] }) => warnings.map(({ code }) => code)
+
+describe('a folder', () => {
+  test('is ordered by position, not by name, with the affine of the slices', async () => {
+    await write([at(30), at(10), at(40), at(20)])
+    const volume = await readVolume(folder)
+    expect(codes(volume)).toEqual([])
+    expect([0, 1, 2, 3].map((z) => volume.slice('z', z).data[0])).toEqual([10, 20, 30, 40])
+    expect(volume).toMatchObject({ shape: [6, 5, 4], spacing: [0.5, 0.75, 10], unit: 'HU', modality: 'CT' })
+    expect(volume.positionOf([2, 4, 3])).toEqual([1, 3, 40])
+    expect(volume.dicom!.slices.map(({ position }) => position![2])).toEqual([10, 20, 30, 40])
+    expect(volume.data).toBeInstanceOf(Int16Array)
+  })
+
+  test('with a gap, a duplicate or another orientation warns', async () => {
+    await write([at(0), at(5), at(15), at(20)])
+    expect(codes(await readVolume(folder))).toEqual(['UNEVEN_SPACING'])
+    await write([at(0), at(5), at(5), at(10)])
+    const doubled = await readVolume(folder)
+    expect(codes(doubled)).toEqual(['DUPLICATE_SLICES'])
+    expect(doubled.shape[2]).toBe(3)
+    await write([at(0), at(5), at(10), at(99, { orientation: '0\\1\\0\\0\\0\\-1' })])
+    const mixed = await readVolume(folder)
+    expect(codes(mixed)).toEqual(['MIXED_SLICES'])
+    expect(mixed.shape[2]).toBe(3)
+    await writeFile(join(folder, 'notes.txt'), 'nothing')
+    expect(codes(await readVolume(folder))).toContain('SKIPPED_FILES')
+  })
+
+  test('with several series asks for one', async () => {
+    await write([at(0), at(5), at(0, { series: '9.9' })])
+    const series = await listSeries(folder)
+    expect(series.map(({ uid, images }) => [uid, images])).toEqual([
+      ['1.2.3.4', 2],
+      ['9.9', 1],
+    ])
+    await expect(readVolume(folder)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: /2 series/ })
+    expect((await readVolume(folder, { series: 0 })).shape[2]).toBe(2)
+    await expect(readVolume(folder, { series: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('without an image is refused', async () => {
+    await expect(readVolume(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+    await expect(readVolume(join(folder, 'none'))).rejects.toMatchObject({ code: 'READ_FAILED' })
+  })
+})
+
+describe('a slice', () => {
+  const values = Int16Array.from({ length: 2 * 3 * 4 }, (_, i) => i)
+  // RAS: i to the right, j to the front, k to the head.
+  const ras = () => readVolume(niftiFile([2, 3, 4], values, [1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0]))
+
+  test('of a voxel axis lies as in memory', async () => {
+    const volume = await ras()
+    expect(volume.slice('z', 1)).toMatchObject({
+      width: 2,
+      height: 3,
+      data: Int16Array.of(6, 7, 8, 9, 10, 11),
+      spacing: [1, 2],
+    })
+    expect([...volume.slice('y', 0).data]).toEqual([0, 1, 6, 7, 12, 13, 18, 19])
+    expect([...volume.slice('x', 1).data]).toEqual([1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23])
+  })
+
+  test('of a patient axis lies as radiologists look at it, and tells its voxels', async () => {
+    const volume = await ras()
+    // The patient's right is to the left already; the front goes to the top.
+    const axial = volume.slice('axial', 0)
+    expect([...axial.data]).toEqual([5, 4, 3, 2, 1, 0])
+    expect([...volume.slice('coronal', 0).data]).toEqual([19, 18, 13, 12, 7, 6, 1, 0])
+    expect([...volume.slice('sagittal', 0).data].slice(0, 3)).toEqual([22, 20, 18])
+    for (const axis of ['x', 'y', 'z', 'axial', 'coronal', 'sagittal'] as const) {
+      const { data, width, plane } = volume.slice(axis, 1)
+      for (let i = 0; i < data.length; i++) {
+        const [x, y] = [i % width, Math.floor(i / width)]
+        const [a, b, c] = plane.origin.map((start, n) => start + x * plane.right[n]! + y * plane.down[n]!)
+        expect(data[i]).toBe(values[a! + 2 * (b! + 3 * c!)])
+      }
+    }
+  })
+
+  test('is windowed when asked to, and tells how', async () => {
+    const volume = await readVolume(dicomFile(ctSlice({ width: 3, height: 1, values: [-1000, 40, 500] })))
+    expect(volume.slice('z', 0)).toMatchObject({ data: Int16Array.of(-1000, 40, 500), window: null })
+    const { data, window } = volume.slice('z', 0, { window: 'soft-tissue' })
+    expect([...data]).toEqual([0, 128, 255])
+    expect(window).toEqual({ kind: 'linear', low: -160, high: 240, inverted: false })
+    expect(volume.slice('z', 0, { window: 'file' }).window).toMatchObject({ low: -160, high: 239 })
+    const inverted = dicomFile([
+      ...ctSlice({ width: 3, height: 1, values: [-1000, 40, 500] }),
+      [0x00280004, 'CS', 'MONOCHROME1'],
+    ])
+    expect([...(await readVolume(inverted)).slice('z', 0, { window: [-160, 240] }).data]).toEqual([255, 128, 0])
+    expect(() => volume.slice('z', 1)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    expect(() => volume.slice('w' as 'z', 0)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    expect(() => volume.slice('z', 0, { window: [1, 1] })).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    )
+  })
+})
+
+test('a path, a buffer and a stream give the same', async () => {
+  const file = join(folder, 'ct.dcm')
+  const content = dicomFile(ctSlice())
+  await writeFile(file, content)
+  const expected = (await readVolume(file)).data
+  expect((await readVolume(content)).data).toEqual(expected)
+  expect((await readVolume(createReadStream(file))).data).toEqual(expected)
+  expect((await readVolume(new Blob([new Uint8Array(content)]).stream())).data).toEqual(expected)
+  expect((await readImage(file)).data).toEqual(expected)
+  expect((await readVolume(gzipSync(content))).data).toEqual(expected)
+})
+
+describe('a file that declares too much', () => {
+  test('is refused before anything is allocated', async () => {
+    const huge = dicomFile([...ctSlice(), [0x00280008, 'IS', '2000000000']])
+    await expect(readVolume(huge)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /at most 268435456/ })
+    const nifti = niftiFile([32000, 32000, 32000], [], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
+    await expect(readVolume(nifti)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /at most/ })
+    await expect(readVolume(dicomFile(ctSlice()), { maxVoxels: 29 })).rejects.toMatchObject({ code: 'INVALID_IMAGE' })
+  })
+
+  test('by unfolding is refused', async () => {
+    const bomb = gzipSync(Buffer.alloc(2 ** 27))
+    await expect(readVolume(bomb, { maxVoxels: 1000 })).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: /unfolds/,
+    })
+  })
+})
+
+test('no error tells what a file says of the patient', async () => {
+  const content = dicomFile([...ctSlice(), [0x00280004, 'CS', 'SECRET']])
+  const error = await readVolume(content).catch((raised) => raised)
+  expect(error.code).toBe('UNSUPPORTED_FORMAT')
+  expect(`${error.stack} ${error.cause}`).not.toMatch(/secret/i)
+})
