@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 
-DTYPES = "u1 i1 u2 i2 u4 i4 u8 i8 f4 f8".split()
+DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 SHAPE = (5, 4, 3)
 OBLIQUE = from_matvec(euler2mat(0.3, -0.2, 0.5) @ np.diag([0.7, 0.8, 2.5]), [-12.5, 30.25, -7])
 FLIPPED = from_matvec(euler2mat(-0.1, 0.25, 3.0) @ np.diag([-1.5, 1.25, 3]), [90, -126, -72])
