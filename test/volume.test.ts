@@ -39,7 +39,7 @@ describe('a folder', () => {
     expect(volume).toMatchObject({ shape: [6, 5, 4], spacing: [0.5, 0.75, 10], unit: 'HU', modality: 'CT' })
     expect(volume.positionOf([2, 4, 3])).toEqual([1, 3, 40])
     expect(volume.dicom!.slices.map(({ position }) => position![2])).toEqual([10, 20, 30, 40])
-    expect(volume.data).toBeInstanceOf(Int16Array)
+    expect(volume.data).toBeInstanceOf(Uint8Array)
   })
 
   test('with a gap, a duplicate or another orientation warns', async () => {

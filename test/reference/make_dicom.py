@@ -2,8 +2,8 @@
 
     python test/reference/make_dicom.py build/reference/dicom
 
-Copies each file with pixels and writes the sum of its values after the modality LUT or rescale, and, of the first frame,
-the values and the 8-bit image by its VOI LUT or window. Frames that pydicom cannot decode without further
+Copies each file with pixels and writes the sum of its values after the modality LUT or rescale, and, of the first,
+frame, the values and the 8-bit image by its VOI LUT or window. Frames that pydicom cannot decode without further
 plugins (JPEG-LS, JPEG lossless, JPEG of 12 bits) are decoded with imagecodecs, where that is installed.
 """
 
