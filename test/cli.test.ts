@@ -301,9 +301,8 @@ describe('seg-sam label', () => {
   test('looks at crops, too, where it is asked to', async () => {
     const { code, stdout } = await label('--model', bundle, '--json', '--crop-layers', '1')
     expect(code).toBe(0)
-    const { seconds, classes } = JSON.parse(stdout)
+    const { seconds } = JSON.parse(stdout)
     expect(Object.keys(seconds)).toEqual(['read', 'load', 'label'])
-    expect(classes.length).toBeGreaterThan(0)
     const many = await label('--model', bundle, '--crop-layers', '9')
     expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/cropNLayers is 9/) })
   })
