@@ -153,8 +153,8 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "box Dice of twelve deep structures is 0.78, where the ellipses give 0.76; 0.58 of the names are right; one point "
-        "gives a Dice of 0.52",
+        "box Dice of twelve deep structures is 0.78, where the ellipses give 0.76; 0.58 of the names are right; one "
+        "point gives a Dice of 0.52",
         lambda: other_source() == (12, 0.78, 0.76, 0.58, 0.52),
     ),
     (

@@ -6,9 +6,10 @@ Adds `everything.json` to a folder that make_reference.py wrote. Grid, interpola
 `transformers`; its non-maximum suppression needs torchvision, so that all masks are kept as far as that step, and
 test/fixtures/make_suppression.py stands for it.
 
-Crops are cut from a larger image (`spotted`), and resized as floats with PyTorch's antialiasing, as the addon does it. `transformers` scales the points of a crop by the size of the whole image, which segment-anything does
-not; so its grid is taken, and scaled to the crop. Its boxes of crops stay in the crop, and so those of the result are
-measured on the padded masks.
+Crops are cut from a larger image (`spotted`), and resized as floats with PyTorch's antialiasing, as the addon does it.
+`transformers` scales the points of a crop by the size of the whole image, which segment-anything does not; so its grid
+is taken, and scaled to the crop. Its boxes of crops stay in the crop, and so those of the result are measured on the
+padded masks.
 """
 
 import argparse
@@ -24,7 +25,13 @@ from seg_sam.config import Config
 
 POINTS_PER_SIDE = 6
 # Width and height of an image, layers, overlap: (61, 60) overlaps by one pixel, (64, 64) not at all.
-CROPS = [(288, 240, 1, 512 / 1500), (97, 60, 2, 0.25), (61, 60, 2, 1 / 60), (1500, 700, 4, 512 / 1500), (64, 64, 3, 0.0)]
+CROPS = [
+    (288, 240, 1, 512 / 1500),
+    (97, 60, 2, 0.25),
+    (61, 60, 2, 1 / 60),
+    (1500, 700, 4, 512 / 1500),
+    (64, 64, 3, 0.0),
+]
 
 
 def main() -> None:
@@ -50,7 +57,14 @@ def main() -> None:
             }
         )
     result["cropBoxes"] = [
-        {"width": width, "height": height, "layers": layers, "overlapRatio": overlap, "boxes": boxes, "boxLayers": indices}
+        {
+            "width": width,
+            "height": height,
+            "layers": layers,
+            "overlapRatio": overlap,
+            "boxes": boxes,
+            "boxLayers": indices,
+        }
         for width, height, layers, overlap in CROPS
         for boxes, indices in [per_layer_crops(layers, overlap, (height, width))]
     ]
