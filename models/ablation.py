@@ -3,9 +3,9 @@
     python models/ablation.py --data DATA/brain_mr --text runs/text --out runs/ablation --unlicensed \
       --doc docs/ablation.md
 
-What each arm is, and how to read the tables: docs/ablation.md. An encoder is trained first, on the classes of the
-pixels, and every arm of every seed starts from it. A run that finished is not run again; one that was cut off begins
-anew, so that all arms of a seed see the same batches.
+What each arm is, and how to read the tables: docs/ablation.md. An encoder and SAM's decoder are trained first, in the
+place of SAM's weights, and every arm of every seed starts from them. A run that finished is not run again; one that was
+cut off begins anew, so that all arms of a seed see the same batches.
 """
 
 import argparse
@@ -34,6 +34,7 @@ RECIPE = (
     "image_size",
     "steps",
     "encoder_steps",
+    "sam_steps",
     "batch",
     "prompts",
     "boxes",
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     waiting = [job for job in jobs if not (run_folder(args, *job) / "scores.json").exists()]
     with ProcessPoolExecutor(args.parallel, get_context("spawn"), set_threads, (args.threads,)) as pool:
         if waiting and not (args.out / "start.ckpt").exists():
-            pool.submit(train_encoder, args).result()
+            pool.submit(train_start, args).result()
         started = [pool.submit(train_and_measure, args, arm, seed) for arm, seed in waiting]
         for done in as_completed(started):
             arm, seed, scores = done.result()
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=220, help="of each arm")
     parser.add_argument("--encoder-steps", type=int, default=400, help="of the encoder that all arms start from")
+    parser.add_argument("--sam-steps", type=int, default=500, help="of that encoder with SAM's decoder")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--boxes", type=float, default=0.5)
@@ -114,19 +116,29 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def train_encoder(args: argparse.Namespace) -> None:
-    """Writes `start.ckpt`: the encoder and its pixel classes alone, so that each seed draws its own decoders."""
+def train_start(args: argparse.Namespace) -> None:
+    """Writes `start.ckpt`, what stands for SAM's weights: an encoder trained on the classes of the pixels, then with
+    SAM's decoder on masks alone, mostly of boxes, which break the plateau of empty masks.
+    """
     torch.set_num_threads(args.threads * args.parallel)
-    out = args.out / "encoder"
-    shutil.rmtree(out, ignore_errors=True)
-    train.main([*common(args, out), "--encoder-only", "--steps", str(args.encoder_steps)])
-    saved = torch.load(out / "model.ckpt", map_location="cpu", weights_only=True)
-    encoder = {k: v for k, v in saved["model"].items() if k.startswith("image_encoder.")}
-    torch.save(
-        {"model": encoder, "dense_head": saved["dense_head"], "classes": saved["classes"]}, args.out / "start.part"
-    )
-    (args.out / "start.part").replace(args.out / "start.ckpt")
+    encoder, sam = args.out / "encoder", args.out / "sam-start"
+    for folder in (encoder, sam):
+        shutil.rmtree(folder, ignore_errors=True)
+    train.main([*common(args, encoder), "--encoder-only", "--steps", str(args.encoder_steps)])
+    keep(encoder / "model.ckpt", args.out / "encoder.ckpt", ("image_encoder.",))
+    steps = ("--steps", str(args.sam_steps), "--prompts", "6", "--boxes", "0.9", "--rounds", "0")
+    train.main([*common(args, sam), *steps, "--semantic", "none", "--start", str(args.out / "encoder.ckpt")])
+    keep(sam / "model.ckpt", args.out / "start.ckpt", ("image_encoder.", "prompt_encoder.", "mask_decoder."))
     torch.set_num_threads(args.threads)
+
+
+def keep(checkpoint: Path, out: Path, parts: tuple[str, ...]) -> None:
+    """The parts of a checkpoint that others start from, with its pixel classes."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model = {k: v for k, v in saved["model"].items() if k.startswith(parts)}
+    part = out.with_suffix(".part")
+    torch.save({"model": model, "dense_head": saved["dense_head"], "classes": saved["classes"]}, part)
+    part.replace(out)
 
 
 def train_and_measure(args: argparse.Namespace, arm: Arm, seed: int) -> tuple[str, int, dict]:
