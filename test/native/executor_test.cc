@@ -46,7 +46,7 @@ struct NotedWork : Work {
     std::string pass = std::to_string(number);
     bool spoilt = isBad;
     for (const Work* other : others) {
-      pass += "+" + std::to_string(static_cast<const NotedWork*>(other)->number);
+      pass.append("+").append(std::to_string(static_cast<const NotedWork*>(other)->number));
       spoilt = spoilt || static_cast<const NotedWork*>(other)->isBad;
     }
     log.push_back(pass);
