@@ -1,0 +1,89 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { MedicalImage, Prompt, Scene, SegSam } from '../../dist/index.js'
+import type { Size } from '../size.js'
+import { clicks, gradient, testImage } from './inputs.js'
+import { type Peer, serve } from './serve.js'
+
+type Library = typeof import('../../dist/index.js')
+
+/** The package itself, through its public API: every time includes its checks, its pixels and masks at the original size. */
+class SegSamPeer implements Peer {
+  #library!: Library
+  #model!: SegSam
+  #size!: Size
+  #image!: MedicalImage
+  #original!: MedicalImage
+  #mixed!: MedicalImage[]
+  #scene: Scene | undefined
+  #sceneOfOriginal: Scene | undefined
+
+  async require() {
+    this.#library = (await import(pathToFileURL(resolve('dist/index.js')).href)) as Library
+    this.#library.runtimeInfo()
+  }
+
+  async load(size: Size) {
+    const precision = (process.env.BENCH_PRECISION ?? 'auto') as 'auto' | 'fp32'
+    this.#size = size
+    this.#image = square(testImage(size), size.imageSize)
+    this.#original = square(gradient(size.originalSide), size.originalSide)
+    this.#mixed = [this.#image, ...[0.5, 0.75, 1.5].map((scale) => scaled(size.imageSize, scale))]
+    this.#model = await this.#library.SegSam.load(size.bundle, { device: 'cpu', precision })
+    const { libtorch, threads, cpuCapability, bf16 } = this.#library.runtimeInfo()
+    return {
+      libtorch,
+      precision: this.#model.info.precision,
+      threads: String(threads),
+      instructions: cpuCapability,
+      bf16,
+    }
+  }
+
+  async encode() {
+    this.#scene?.dispose()
+    this.#scene = await this.#model.encode(this.#image)
+  }
+
+  async decode(prompts: number) {
+    await this.#scene!.segment(clickPrompts(this.#size.imageSize, prompts), { multimask: false })
+  }
+
+  async encodeOriginal() {
+    this.#sceneOfOriginal?.dispose()
+    this.#sceneOfOriginal = await this.#model.encode(this.#original)
+  }
+
+  async click() {
+    await this.#sceneOfOriginal!.segment(clickPrompts(this.#size.originalSide, 1), { multimask: false })
+  }
+
+  async request(index: number) {
+    const scene = await this.#model.encode(this.#mixed[index % this.#mixed.length]!)
+    await scene.segment([{ points: [{ x: 20, y: 20 }] }], { multimask: false })
+    scene.dispose()
+  }
+
+  async outputs() {
+    const prompts = clickPrompts(this.#size.imageSize, this.#size.checkedPrompts)
+    await this.encode()
+    const hits = await this.#scene!.segment(prompts)
+    const logits = hits.flatMap(({ masks }) => masks.map((proposal) => [...proposal.logits]))
+    const iou = hits.flatMap(({ masks }) => masks.map(({ predictedIou }) => predictedIou))
+    return Float32Array.from([...logits.flat(), ...iou])
+  }
+}
+
+function clickPrompts(side: number, count: number): Prompt[] {
+  return clicks(side, count).map((point) => ({ points: [point] }))
+}
+
+function square(data: Uint8Array, side: number): MedicalImage {
+  return { data, width: side, height: side, channels: 3 }
+}
+
+function scaled(side: number, scale: number): MedicalImage {
+  return square(gradient(Math.round(side * scale)), Math.round(side * scale))
+}
+
+await serve(new SegSamPeer())

@@ -1,0 +1,21 @@
+"""Floating-point operations of matrix products, convolutions and attention: 2 for each multiplication with its addition."""
+
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@torch.no_grad()
+def count(call: Callable[[], object]) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        call()
+    return counter.get_total_flops()
+
+
+def per_prompt(decode: Callable[[int], object]) -> dict[str, int]:
+    """Of a decode of P prompts: what is done once, and what each prompt adds."""
+    one, three = count(lambda: decode(1)), count(lambda: decode(3))
+    each = (three - one) // 2
+    return {"once": one - each, "each": each}
