@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +34,7 @@ from seg_sam.config import Config
 from seg_sam.conversion import convert
 from seg_sam.model import SegSam
 from seg_sam.text import embed_cards
+from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 
 CHECKED_PROMPTS = 8
 ORIGINAL_SIDE = 2048
@@ -191,6 +191,10 @@ def write_preprocessor(folder: Path, config: Config) -> None:
 def counted_flops(model: SegSam, sam: torch.nn.Module | None, values: Tensor, tokens: Tensor, summary: Tensor) -> dict:
     """Of ViT-B as Hugging Face writes it: SEG-SAM's fused attention multiplies more, which is no part of the floor."""
     side = model.config.image_size
+    # The counter hooks into the gradients of whatever has some.
+    for module in (model, sam):
+        if module is not None:
+            module.requires_grad_(False)
     decoder = model.decoder()
     with torch.no_grad():
         features = model.image_encoder(values)
