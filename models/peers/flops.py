@@ -1,4 +1,4 @@
-"""Floating-point operations of matrix products, convolutions and attention: 2 for each multiplication with its addition."""
+"""Floating-point operations of matrix products, convolutions and attention: a multiplication with its addition is 2."""
 
 from collections.abc import Callable
 

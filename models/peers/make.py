@@ -2,9 +2,9 @@
 
     python models/peers/make.py tiny-256 vit_b-256 --out bench/cache
 
-ViT-B has random weights of a fixed seed, as the references of the tests; tiny has those of the default bundle. A folder
-`OUT/SIZE` holds the bundle, Hugging Face's folder with its ONNX files (ViT-B), `onnx/` with files of our own decoder, the
-image, the outputs expected of PyTorch in float32, and `peer.json`, which is written last.
+ViT-B has random weights of a fixed seed, as the references of the tests; tiny has those of the default bundle. A
+folder `OUT/SIZE` holds the bundle, Hugging Face's folder with its ONNX files (ViT-B), `onnx/` with files of our own
+decoder, the image, the outputs expected of PyTorch in float32, and `peer.json`, which is written last.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +35,6 @@ from seg_sam.config import Config
 from seg_sam.conversion import convert
 from seg_sam.model import SegSam
 from seg_sam.text import embed_cards
-from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 
 CHECKED_PROMPTS = 8
 ORIGINAL_SIDE = 2048

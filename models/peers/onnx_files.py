@@ -57,7 +57,7 @@ class BothDecoders(nn.Module):
 
 
 class Upscaling(nn.Module):
-    """(P, 1, h, h) logits of a square image to its masks (P, 1, side, side) of 0 and 1, as SAM's own ONNX file does it."""
+    """(P, 1, h, h) logits of a square image to its masks (P, 1, side, side) of 0 and 1, as in SAM's own ONNX file."""
 
     def __init__(self, input_side: int, side: int) -> None:
         super().__init__()

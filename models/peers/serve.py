@@ -2,7 +2,8 @@
 
     python models/peers/serve.py eager|compile|compile-bf16
 
-ViT-B is Hugging Face's `SamModel`, tiny our own module. With `compile` the encoder is compiled; the decoder runs eagerly.
+ViT-B is Hugging Face's `SamModel`, tiny our own module. With `compile` the encoder is compiled, and the decoder runs
+eagerly.
 """
 
 import contextlib
