@@ -26,7 +26,7 @@ async function main(options: Options) {
   const isFixtureAlone = options.sizes.every((name) => name === FIXTURE)
   const python = isFixtureAlone ? null : findPython()
   const pytorch = python ? peerKinds({ python, bf16: false }).find(({ name }) => name === 'pytorch') : undefined
-  const machine = await describeMachine(pytorch)
+  const machine = await describeMachine(options.quick ? undefined : pytorch)
   const sizes = madeSizes(options, python)
   const bf16 = machine.rates ? machine.rates.bf16Flops !== null : false
   const kinds = peerKinds({ python, bf16 }).filter((kind) => takesPart(kind, options))
