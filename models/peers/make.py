@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +34,7 @@ from seg_sam.config import Config
 from seg_sam.conversion import convert
 from seg_sam.model import SegSam
 from seg_sam.text import embed_cards
+from sizes import NAMES, TINY_BUNDLE, config_of, prompts_for, tiny_model
 
 CHECKED_PROMPTS = 8
 ORIGINAL_SIDE = 2048
