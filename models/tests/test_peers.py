@@ -36,6 +36,5 @@ def test_attention_of_a_block_without_a_window():
     tokens, head = grid * grid, width // 4
     linear = 2 * tokens * width * (3 * width + width + 8 * width)
     positions = 2 * 2 * 4 * tokens * grid * head
-    # Fused attention: q and k are wider by one entry for each row and column.
-    products = 2 * 4 * tokens * tokens * (head + 2 * grid) + 2 * 4 * tokens * tokens * head
+    products = 2 * 4 * tokens * tokens * head + 2 * 4 * tokens * tokens * head
     assert flops.count(lambda: block(torch.zeros(1, grid, grid, width))) == linear + positions + products
