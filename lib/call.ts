@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { performance } from 'node:perf_hooks'
 import type { Cancellation, Schedule } from '../binding.js'
 import { type AbortRules, abortable, throwIfAborted } from './abort.js'
@@ -48,6 +49,8 @@ export class Call {
 
     const controller = new AbortController()
     const onAbort = () => controller.abort(signal!.reason)
+    // As in `abortable`: one signal for many calls is common.
+    if (signal) setMaxListeners(0, signal)
     signal?.addEventListener('abort', onAbort, { once: true })
     const timer = setTimeout(() => controller.abort(deadlineExceeded(timeout)), timeout)
     try {
@@ -82,7 +85,7 @@ export class Call {
   }
 
   #worded(error: unknown): unknown {
-    if (!(error instanceof SegSamError)) return error
+    if (!(error instanceof SegSamError) || error === this.signal?.reason) return error
     if (error.code === 'DEADLINE_EXCEEDED') return deadlineExceeded(this.#timeout!)
     if (error.code !== 'QUEUE_FULL') return error
     return new SegSamError(

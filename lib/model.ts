@@ -8,7 +8,7 @@ import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import { ClassBook, type ClassCard, type NewClassCard, type PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import { croppedImage, wholeOf } from './everything/crops.js'
-import { findObjects } from './everything/find-objects.js'
+import { findObjects, type Look } from './everything/find-objects.js'
 import type { FoundObject } from './everything/found-object.js'
 import {
   type CheckedEverything,
@@ -345,7 +345,7 @@ export class SegSam {
     options: CheckedEverything,
     call: Call,
   ): Promise<FoundObject[]> {
-    return findObjects(image, options, async (crop, pointsPerSide) => {
+    const look: Look = async (crop, pointsPerSide) => {
       const pixels = crop.layer === 0 ? image : croppedImage(image, crop)
       const name = `the crop of ${crop.width} x ${crop.height} pixels at x ${crop.x}, y ${crop.y}`
       const [scene] = await this.#encode([pixels], [name], { window, borrow: false, call })
@@ -354,7 +354,8 @@ export class SegSam {
       } finally {
         scene!.dispose()
       }
-    })
+    }
+    return findObjects(image, options, look, call.signal)
   }
 
   async #encode(

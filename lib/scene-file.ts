@@ -101,14 +101,24 @@ export async function writeWhole(path: string | URL, bytes: Uint8Array): Promise
   if (typeof path !== 'string' && !(path instanceof URL)) {
     throw unexpected('INVALID_ARGUMENT', 'path', path, 'a path or a file URL', 'Leave it out to have the bytes.')
   }
-  const target = typeof path === 'string' ? path : fileURLToPath(path)
+  const target = typeof path === 'string' ? path : pathOf(path)
   const partial = `${target}.${randomUUID()}.part`
   try {
     await writeFile(partial, bytes)
     await rename(partial, target)
   } catch (cause) {
-    await rm(partial, { force: true })
+    await rm(partial, { force: true }).catch(() => {})
     throw new SegSamError('WRITE_FAILED', `The scene cannot be written: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url)
+  } catch (cause) {
+    throw new SegSamError('INVALID_ARGUMENT', `path is ${url.href}; expected a file URL: ${(cause as Error).message}`, {
+      cause,
+    })
   }
 }
 

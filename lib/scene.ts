@@ -5,7 +5,7 @@ import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { Decoder } from './everything/decode-grid.js'
-import { findObjects } from './everything/find-objects.js'
+import { findObjects, type Look } from './everything/find-objects.js'
 import type { FoundObject } from './everything/found-object.js'
 import { objectsInCrop, type Place } from './everything/objects-in-crop.js'
 import {
@@ -296,9 +296,9 @@ export class Scene {
   }
 
   #found(classes: PreparedClasses, options: CheckedEverything, call: Call) {
-    return findObjects(this, options, (crop, pointsPerSide) =>
-      this.objectsIn({ crop, image: this, pointsPerSide }, classes, options, call),
-    )
+    const look: Look = (crop, pointsPerSide) =>
+      this.objectsIn({ crop, image: this, pointsPerSide }, classes, options, call)
+    return findObjects(this, options, look, call.signal)
   }
 
   #decoder(classes: PreparedClasses, call: Call): Decoder {
@@ -310,6 +310,7 @@ export class Scene {
       maskSize: mask_size,
       imageSize: image_size,
       resizeMode: resize_mode,
+      signal: call.signal,
       decode: async (batch, options) => {
         const decoded = await this.#decode(batch, classes, options, call)
         checkFinite(decoded)

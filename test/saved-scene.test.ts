@@ -111,6 +111,12 @@ describe('refused', () => {
       await expect(model.restore(wrong as unknown as string)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
       await expect(scene.save(wrong as unknown as string)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
+    const file = join(folder, 'a file')
+    await writeFile(file, 'x')
+    for (const path of [join(file, 'in a file'), 'a\0b']) {
+      await expect(scene.save(path)).rejects.toMatchObject({ code: 'WRITE_FAILED' })
+    }
+    await expect(scene.save(new URL('http://x/y'))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
   it('leaves nothing behind', async () => {

@@ -21,6 +21,46 @@ afterAll(() => {
 
 const encode = (options: EncodeOptions) => model.encode(image, options).then((each) => each.dispose())
 
+describe('a call', () => {
+  it('with a timeout may share its signal with many others without a warning of a leak', async () => {
+    const warnings: Error[] = []
+    const note = (warning: Error) => warnings.push(warning)
+    process.on('warning', note)
+    const { signal } = new AbortController()
+    await Promise.all(Array.from({ length: 20 }, () => encode({ signal, timeout: 60_000 })))
+    await turn()
+    process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
+
+  it('rejects with the reason of its signal, even where that is an error of this package', async () => {
+    const reason = await encode({ timeout: 1e-6 }).catch((error: SegSamError) => error)
+    expect(reason).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    const controller = new AbortController()
+    const { free } = await holdDevice(model)
+    const call = encode({ signal: controller.signal })
+    controller.abort(reason)
+    await expect(call).rejects.toBe(reason)
+    await free
+  })
+
+  it('that looks at the whole image stops between masks, too, not at the next batch only', async () => {
+    const controller = new AbortController()
+    const before = model.stats().decode.passes
+    const looking = scene.segmentEverything({
+      pointsPerSide: 8,
+      pointsPerBatch: 64,
+      predIouThresh: 0,
+      stabilityScoreThresh: 0,
+      diceThresh: 0,
+      signal: controller.signal,
+    })
+    while (model.stats().decode.passes === before || model.stats().running > 0) await turn()
+    controller.abort(new Error('enough'))
+    await expect(looking).rejects.toThrow('enough')
+  })
+})
+
 describe('priority', () => {
   it('interactive calls go before batch ones, which have every fifth run', async () => {
     const { free } = await holdDevice(model)

@@ -8,6 +8,8 @@ export interface Decoder {
   maskSize: number
   imageSize: number
   resizeMode: 'longest' | 'stretch'
+  /** Of the call that looks: asked between the prompts, whose masks take time of the event loop. */
+  signal: AbortSignal | undefined
   decode(batch: PromptBatch, options: DecodeOptions): Promise<Decoded>
 }
 

@@ -23,6 +23,7 @@ export async function findObjects(
   image: { width: number; height: number },
   options: CheckedEverything,
   look: Look,
+  signal: AbortSignal | undefined,
 ): Promise<FoundObject[]> {
   const { pointsPerSide, cropNLayers, cropOverlapRatio, cropNPointsDownscaleFactor } = options
   const crops = cropsOf(image, cropNLayers, cropOverlapRatio)
@@ -31,7 +32,8 @@ export async function findObjects(
     found.push(...(await look(crop, Math.floor(pointsPerSide / cropNPointsDownscaleFactor ** crop.layer))))
   }
   const distinct = crops.length > 1 ? await withoutDuplicates(found, byCrop, options.cropNmsThresh) : found
-  const tidy = options.minMaskRegionArea > 0 ? await tidied(distinct, options) : distinct
+  const tidy = options.minMaskRegionArea > 0 ? await tidied(distinct, options, signal) : distinct
+  signal?.throwIfAborted()
   return tidy.toSorted((a, b) => b.predictedIou - a.predictedIou)
 }
 
@@ -43,10 +45,12 @@ function byCrop({ cropBox: [x0, y0, x1, y1] }: FoundObject): number {
 async function tidied(
   objects: FoundObject[],
   { minMaskRegionArea, boxNmsThresh, cropNmsThresh }: CheckedEverything,
+  signal: AbortSignal | undefined,
 ): Promise<FoundObject[]> {
   const untouched = new Set(objects)
   const tidy: FoundObject[] = []
   for (const object of objects) {
+    signal?.throwIfAborted()
     const { mask } = object
     const clean = withoutSmallRegions(mask, minMaskRegionArea)
     if (clean === mask) tidy.push(object)

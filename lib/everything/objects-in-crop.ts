@@ -55,6 +55,7 @@ export async function objectsInCrop(
   const found: (KeptMask & Omit<FoundObjectFields, 'cropBox'>)[] = []
   for await (const { decoded, points, count } of batches) {
     for (let place = 0; place < count; place++) {
+      decoder.signal?.throwIfAborted()
       const kept: KeptMask[] = []
       for (let row = place * decoded.masksPerPrompt; row < (place + 1) * decoded.masksPerPrompt; row++) {
         const mask = await keptMask(decoder, decoded, row, options, isWhole)

@@ -54,8 +54,8 @@ void Executor::submit(std::shared_ptr<Task> task) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
   const Schedule& schedule = task->schedule_;
-  if (schedule.traffic) schedule.traffic->enter(schedule.lane, schedule.limited);
   if (!thread_.joinable()) thread_ = std::thread(&Executor::loop, this);
+  if (schedule.traffic) schedule.traffic->enter(schedule.lane, schedule.limited);
   task->submitted_ = Clock::now();
   queueOf(*task).push_back(std::move(task));
   ++counters().queued;
