@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { readVolume } from '../lib/index.js'
+import { niftiFile } from './volume-files.js'
 
 interface Case {
   file: string
@@ -34,4 +35,37 @@ describe.skipIf(cases.length === 0)('as nibabel reads it', () => {
       expect(volume.warnings.map(({ code }) => code)).toEqual(isLong ? ['ROUNDED'] : [])
     }
   })
+})
+
+const IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+
+test('voxels begin after the header, and right after it where the offset is 0', async () => {
+  const content = niftiFile([2, 1, 1], [7, 8], IDENTITY)
+  content.writeFloatLE(0, 108)
+  expect([...(await readVolume(content)).data]).toEqual([7, 8])
+  for (const offset of [4, 348, 352.5, -352, Number.NaN]) {
+    content.writeFloatLE(offset, 108)
+    await expect(readVolume(content)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /offset/ })
+  }
+})
+
+test('a position that is no number is refused', async () => {
+  const content = niftiFile([2, 1, 1], [7, 8], [Number.NaN, ...IDENTITY.slice(1)])
+  await expect(readVolume(content)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /position/ })
+})
+
+test('NIfTI-2 that ends within its header is refused', async () => {
+  const header = Buffer.alloc(544)
+  header.writeInt32LE(540, 0)
+  header.write('n+2\0\r\n\x1a\n', 4, 'latin1')
+  header.writeInt16LE(2, 12)
+  header.writeInt16LE(8, 14)
+  for (let i = 0; i < 8; i++) header.writeBigInt64LE(1n, 16 + 8 * i)
+  header.writeInt32LE(1, 344)
+  header.writeInt32LE(1, 348)
+  for (const offset of [0n, 352n, 544n]) {
+    header.writeBigInt64LE(offset, 168)
+    await expect(readVolume(header.subarray(0, 400))).rejects.toMatchObject({ code: 'INVALID_IMAGE' })
+  }
+  expect([...(await readVolume(Buffer.concat([header, Buffer.of(5)]))).data]).toEqual([5])
 })

@@ -54,8 +54,8 @@ export function readNifti(content: Uint8Array, name: string, { index, maxVoxels 
 
   const values = shape[0] * shape[1] * shape[2] * stored.channels
   const bytes = values * stored.type.BYTES_PER_ELEMENT
-  const begin = header.vox_offset + chosen * bytes
-  if (!Number.isSafeInteger(header.vox_offset) || header.vox_offset < 0 || begin + bytes > content.length) {
+  const begin = voxelsFrom(header, content, name) + chosen * bytes
+  if (begin + bytes > content.length) {
     throw damaged(name, `its voxels take ${bytes} bytes from byte ${begin} on, the file has ${content.length}`)
   }
   const raw = numbersFrom(content.subarray(begin, begin + bytes), stored.type, header.littleEndian)
@@ -103,6 +103,23 @@ function withoutExtensions(content: Uint8Array): ArrayBuffer {
   return header.buffer
 }
 
+/** The byte that the voxels begin at, after the header; 0 stands for right after it, as in nibabel. */
+function voxelsFrom({ vox_offset: offset, littleEndian }: NIFTI1 | NIFTI2, content: Uint8Array, name: string): number {
+  const least = isSecond(content, littleEndian) ? 544 : 352
+  if (offset === 0) return least
+  if (Number.isSafeInteger(offset) && offset >= least) return offset
+  throw unexpected(
+    'INVALID_IMAGE',
+    `the offset of the voxels of ${name}`,
+    offset,
+    `0 or a whole number from ${least} on`,
+  )
+}
+
+function isSecond(content: Uint8Array, littleEndian: boolean): boolean {
+  return new DataView(content.buffer, content.byteOffset, content.byteLength).getInt32(0, littleEndian) === 540
+}
+
 function sizesOf({ dims }: NIFTI1 | NIFTI2, name: string): number[] {
   const dimensions = dims[0]!
   if (!(dimensions >= 1 && dimensions <= 7)) {
@@ -141,7 +158,7 @@ function affineOfHeader(header: NIFTI1 | NIFTI2, content: Uint8Array, name: stri
         'The file does not say how the patient lies: i is taken to go to the right, j to the front, k to the head.',
     })
   }
-  const lps = ras.map((value, i) => (i < 8 ? -value || 0 : value) * (i < 12 ? millimetres : 1))
+  const lps = ras.map((value, i) => (i < 8 && value !== 0 ? -value : value) * (i < 12 ? millimetres : 1))
   if (lps.every(Number.isFinite)) return lps
   throw damaged(name, 'its position in space is not finite')
 }
@@ -149,9 +166,9 @@ function affineOfHeader(header: NIFTI1 | NIFTI2, content: Uint8Array, name: stri
 /** Method 3 of nifti1.h; its rows lie at the same place in every file, read here as nifti-reader-js hides them at times. */
 function sform({ littleEndian }: NIFTI1 | NIFTI2, content: Uint8Array): number[] {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength)
-  const isSecond = view.getInt32(0, littleEndian) === 540
+  const isDouble = isSecond(content, littleEndian)
   const rows = Array.from({ length: 12 }, (_, i) =>
-    isSecond ? view.getFloat64(400 + 8 * i, littleEndian) : view.getFloat32(280 + 4 * i, littleEndian),
+    isDouble ? view.getFloat64(400 + 8 * i, littleEndian) : view.getFloat32(280 + 4 * i, littleEndian),
   )
   return [...rows, 0, 0, 0, 1]
 }
