@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { listSeries, readImage, readVolume, type VolumeWarningCode } from '../lib/index.js'
-import { type CtSlice, ctSlice, dicomFile, niftiFile } from './volume-files.js'
+import { type CtSlice, ctSlice, type DicomElement, dicomFile, niftiFile } from './volume-files.js'
+
+const RLE = '1.2.840.10008.1.2.5'
 
 const folders: string[] = []
 let folder: string
@@ -68,6 +70,14 @@ describe('a folder', () => {
     expect((await readVolume(folder, { series: 0 })).shape[2]).toBe(2)
     await expect(readVolume(folder, { series: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
+
+  test('of a file with very many frames is read', async () => {
+    const frames = 150_000
+    const pixels: DicomElement = [0x7fe00010, 'OW', new Uint8Array(2 * frames)]
+    const content = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', `${frames}`], pixels])
+    await writeFile(join(folder, 'many.dcm'), content)
+    expect(await listSeries(folder)).toMatchObject([{ images: frames }])
+  }, 60_000)
 
   test('without an image is refused', async () => {
     await expect(readVolume(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
@@ -148,6 +158,23 @@ describe('a file that declares too much', () => {
     const nifti = niftiFile([32000, 32000, 32000], [], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
     await expect(readVolume(nifti)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /at most/ })
     await expect(readVolume(dicomFile(ctSlice()), { maxVoxels: 29 })).rejects.toMatchObject({ code: 'INVALID_IMAGE' })
+  })
+
+  test('is refused before its frames are counted out, where it has no bytes for them', async () => {
+    const declared = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', '1000']])
+    await expect(readVolume(declared)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /2000 bytes/ })
+    await writeFile(join(folder, 'native.dcm'), declared)
+    const compressed = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', '1000']], RLE)
+    await writeFile(join(folder, 'rle.dcm'), compressed)
+    expect(await listSeries(folder)).toEqual([])
+  })
+
+  test('names the option of each reader', async () => {
+    const content = dicomFile(ctSlice())
+    await expect(readImage(content, { maxPixels: 29 })).rejects.toMatchObject({ message: /maxPixels/ })
+    await expect(readVolume(content, { maxVoxels: 29 })).rejects.toMatchObject({ message: /maxVoxels/ })
+    const bomb = gzipSync(Buffer.alloc(2 ** 27))
+    await expect(readImage(bomb, { maxPixels: 29 })).rejects.toMatchObject({ message: /maxPixels/ })
   })
 
   test('by unfolding is refused', async () => {

@@ -12,9 +12,23 @@ import {
 } from './dataset.js'
 import { encapsulatedFrames } from './frames.js'
 import type { ImageAttributes } from './image-attributes.js'
-import { nativePixels, nativeSamples, storedBits } from './native.js'
+import { checkNativePixels, nativePixels, nativeSamples, storedBits } from './native.js'
 
 const NATIVE = [IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, DEFLATED_LITTLE_ENDIAN]
+
+/**
+ * To call before anything is made for each frame: a few bytes may declare millions of them.
+ *
+ * @throws SegSamError `INVALID_IMAGE`
+ */
+export function checkFrames({ dataset, transferSyntax }: DicomFile, attributes: ImageAttributes, name: string): void {
+  if (NATIVE.includes(transferSyntax)) {
+    checkNativePixels(dataset, attributes, name)
+    return
+  }
+  const { length } = dataset.bytes(dataset.element(attributes.pixelTag)!)
+  if (length < attributes.frames) throw damaged(name, `its ${attributes.frames} frames have ${length} bytes`)
+}
 
 /** Decodes one frame, numbered from 0: stored values of gray, or 8- or 16-bit RGB. */
 export type FrameDecoder = (frame: number) => Promise<RawData>

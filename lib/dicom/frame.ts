@@ -2,7 +2,7 @@ import { type Physical, physical } from '../files/numbers.js'
 import type { DicomSlice } from '../volume.js'
 import type { IntensityWindow } from '../window.js'
 import type { DicomDataset, DicomFile } from './dataset.js'
-import { frameDecoder } from './decode.js'
+import { checkFrames, frameDecoder } from './decode.js'
 import { type FrameGeometry, frameGeometry } from './geometry.js'
 import { type ImageAttributes, imageAttributes } from './image-attributes.js'
 import { applyModality, modalityTransform } from './values.js'
@@ -36,6 +36,7 @@ export interface DicomImage {
 export function dicomImage(file: DicomFile, name: string, maxVoxels: number): DicomImage {
   const { dataset } = file
   const attributes = imageAttributes(dataset, name, maxVoxels)
+  checkFrames(file, attributes, name)
   const groups = Array.from({ length: attributes.frames }, functionalGroups(dataset))
   let decoder: ReturnType<typeof frameDecoder> | undefined
   return {

@@ -9,13 +9,24 @@ import type { ImageAttributes } from './image-attributes.js'
  * @throws SegSamError `INVALID_IMAGE`
  */
 export function nativePixels(dataset: DicomDataset, attributes: ImageAttributes, name: string): Uint8Array {
+  const expected = checkNativePixels(dataset, attributes, name)
+  const element = dataset.element(attributes.pixelTag)!
+  const bytes = dataset.bytes(element)
+  const isSwapped = !dataset.littleEndian && element.vr === 'OW' && attributes.bitsAllocated <= 8
+  return (isSwapped ? swapped(bytes) : bytes).subarray(0, expected)
+}
+
+/**
+ * @returns bytes that all frames take
+ * @throws SegSamError `INVALID_IMAGE` where the file has fewer
+ */
+export function checkNativePixels(dataset: DicomDataset, attributes: ImageAttributes, name: string): number {
   const element = dataset.element(attributes.pixelTag)!
   const expected = Math.ceil((bitsOfFrame(attributes) * attributes.frames) / 8)
   if (element.encapsulatedPixelData) throw damaged(name, 'its pixels are compressed, its transfer syntax is not')
-  const bytes = dataset.bytes(element)
-  if (bytes.length < expected) throw damaged(name, `its pixels take ${expected} bytes, the file has ${bytes.length}`)
-  const isSwapped = !dataset.littleEndian && element.vr === 'OW' && attributes.bitsAllocated <= 8
-  return (isSwapped ? swapped(bytes) : bytes).subarray(0, expected)
+  const { length } = dataset.bytes(element)
+  if (length < expected) throw damaged(name, `its pixels take ${expected} bytes, the file has ${length}`)
+  return expected
 }
 
 /** Samples of one frame as the file stores them, unused bits and sign not yet put right. */

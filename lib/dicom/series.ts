@@ -121,7 +121,7 @@ async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder>
     const series = found.get(uid) ?? { uid, modality, width, height, images: 0, files: [], frames: [], image }
     series.images += image.frames.length
     series.files = [...series.files, file]
-    series.frames.push(...image.frames.map((frame) => ({ ...frame, file })))
+    for (const frame of image.frames) series.frames.push({ ...frame, file })
     found.set(uid, series)
   }
   return { series: [...found.values()], skipped }

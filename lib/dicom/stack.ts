@@ -94,7 +94,7 @@ function warnOfGaps(frames: readonly DicomFrame[], affine: Affine, warnings: Vol
   const distances = frames.map(({ geometry }, k) =>
     norm(subtract(geometry.plane!.position, transform(affine, [0, 0, k]))),
   )
-  const worst = Math.max(...distances)
+  const worst = distances.reduce((most, distance) => Math.max(most, distance), 0)
   if (worst <= allowed) return
   warnings.push({
     code: 'UNEVEN_SPACING',

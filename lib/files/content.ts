@@ -32,7 +32,7 @@ async function unpacked(content: Uint8Array, name: string, maxVoxels: number): P
     if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
       throw new SegSamError(
         'INVALID_IMAGE',
-        `${name} unfolds to more than ${maxOutputLength} bytes. Raise maxVoxels if you trust the file and have the memory.`,
+        `${name} unfolds to more than ${maxOutputLength} bytes. Raise maxVoxels (of readImage: maxPixels) if you trust the file and have the memory.`,
       )
     }
     throw damaged(name, (cause as Error).message)

@@ -30,7 +30,7 @@ export function checkSize(name: string, sizes: readonly number[], maxVoxels: num
     `the size of ${name}`,
     sizes.join(' x '),
     `at most ${maxVoxels} values`,
-    'Raise maxVoxels if you trust the file and have the memory.',
+    'Raise maxVoxels (of readImage: maxPixels) if you trust the file and have the memory.',
   )
 }
 
