@@ -154,7 +154,7 @@ export function automaticWindow(image: MedicalImage): readonly [low: number, hig
     return below + (sorted[Math.ceil(rank)]! - below) * (rank % 1)
   }
   const [low, high] = [quantile(LOW_QUANTILE), quantile(HIGH_QUANTILE)]
-  return [low, low < high ? high : low + 1]
+  return [low, low < high ? high : low + Math.max(1, Math.abs(low))]
 }
 
 function checkChoices({ page, maxPixels = MAX_PIXELS }: ReadImageOptions): void {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
-import type { MedicalImage } from '../lib/image.js'
+import { automaticWindow, type MedicalImage } from '../lib/image.js'
 import { placeLabel, type Rect } from '../lib/overlay/placement.js'
 import { drawOverlay, type OverlayObject } from '../lib/overlay.js'
 
@@ -250,3 +250,12 @@ function block(x0: number, y0: number, x1: number, y1: number, hole?: [number, n
     toPolygons: () => [{ outer: ring(x0, y0, x1, y1), holes: hole ? [ring(...hole).reverse()] : [] }],
   }
 }
+
+test('the window of one intensity is not empty, however great it is', () => {
+  for (const value of [0, -3, 1e17, -1e17]) {
+    const data = new Float32Array(4).fill(value)
+    const [low, high] = automaticWindow({ data, width: 2, height: 2, channels: 1 })
+    expect(low).toBe(data[0])
+    expect(high).toBeGreaterThan(low)
+  }
+})
