@@ -158,9 +158,14 @@ function affineOfHeader(header: NIFTI1 | NIFTI2, content: Uint8Array, name: stri
         'The file does not say how the patient lies: i is taken to go to the right, j to the front, k to the head.',
     })
   }
-  const lps = ras.map((value, i) => (i < 8 && value !== 0 ? -value : value) * (i < 12 ? millimetres : 1))
+  const lps = ras.map((value, i) => (i < 8 ? opposite(value) : value) * (i < 12 ? millimetres : 1))
   if (lps.every(Number.isFinite)) return lps
   throw damaged(name, 'its position in space is not finite')
+}
+
+/** Never -0. */
+function opposite(value: number): number {
+  return value === 0 ? 0 : -value
 }
 
 /** Method 3 of nifti1.h; its rows lie at the same place in every file, read here as nifti-reader-js hides them at times. */

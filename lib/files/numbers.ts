@@ -39,15 +39,19 @@ export interface Physical {
   notFinite: boolean
 }
 
-/** `raw * slope + intercept` in the smallest type that holds it exactly, else as 32-bit floats. */
+/**
+ * `raw * slope + intercept`: as it is where that changes nothing, else whole numbers in the smallest type that holds them
+ * all, else 32-bit floats.
+ */
 export function physical(raw: RawData, slope: number, intercept: number): Physical {
   if (slope === 1 && intercept === 0) {
     if (raw instanceof Uint8Array || raw instanceof Uint16Array || raw instanceof Int16Array) {
       return { data: raw, rounded: false, notFinite: false }
     }
   }
-  const isInteger = !(raw instanceof Float32Array || raw instanceof Float64Array)
-  if (isInteger && Number.isInteger(slope) && Number.isInteger(intercept)) {
+  const isFloat = raw instanceof Float32Array || raw instanceof Float64Array
+  const isWhole = !isFloat && Number.isInteger(slope) && Number.isInteger(intercept)
+  if (isWhole) {
     const Type = integerType(raw, slope, intercept)
     if (Type) {
       const data = new Type(raw.length)
@@ -57,14 +61,19 @@ export function physical(raw: RawData, slope: number, intercept: number): Physic
   }
   const data = new Float32Array(raw.length)
   let [rounded, notFinite] = [false, false]
-  const isLong = raw.BYTES_PER_ELEMENT > 4 || (isInteger && raw.BYTES_PER_ELEMENT === 4 && slope === 1)
+  const isExpectedExact = raw.BYTES_PER_ELEMENT > 4 || isWhole
   for (let i = 0; i < data.length; i++) {
-    const value = Number(raw[i]!) * slope + intercept
+    const stored = raw[i]!
+    const value = Number(stored) * slope + intercept
     data[i] = value
     if (!Number.isFinite(data[i]!)) notFinite = true
-    else if (isLong && data[i] !== value) rounded = true
+    else if (isExpectedExact && (data[i] !== value || isBeyondDouble(stored))) rounded = true
   }
   return { data, rounded, notFinite }
+}
+
+function isBeyondDouble(value: number | bigint): boolean {
+  return typeof value === 'bigint' && BigInt(Number(value)) !== value
 }
 
 function integerType(raw: RawData, slope: number, intercept: number) {
@@ -74,6 +83,7 @@ function integerType(raw: RawData, slope: number, intercept: number) {
     if (value < low) low = value
     if (value > high) high = value
   }
+  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high)) return undefined
   const ends = [low * slope + intercept, high * slope + intercept]
   const [first, last] = [Math.min(...ends), Math.max(...ends)]
   if (first >= 0 && last <= 0xff) return Uint8Array
