@@ -62,8 +62,14 @@ function isFrameHeader(marker: number): boolean {
   return (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) || marker === 0xf7
 }
 
+export interface Jpeg2000Header extends CodestreamHeader {
+  tiles: number
+  /** Its components are coded as YCbCr (RCT or ICT), which decoders turn back into RGB. */
+  isTransformed: boolean
+}
+
 /** Image and tile size of JPEG 2000 (ITU-T T.800 A.5.1), whose codestream may lie in a JP2 file. */
-export function jpeg2000Header(bytes: Uint8Array): (CodestreamHeader & { tiles: number }) | undefined {
+export function jpeg2000Header(bytes: Uint8Array): Jpeg2000Header | undefined {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).indexOf('ff4fff51', 0, 'hex')
   if (start < 0 || start + 44 > bytes.length) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start)
@@ -75,5 +81,16 @@ export function jpeg2000Header(bytes: Uint8Array): (CodestreamHeader & { tiles: 
     components: view.getUint16(40),
     precision: (view.getUint8(42) & 0x7f) + 1,
     tiles: Math.ceil((right - left) / tileWidth) * Math.ceil((bottom - top) / tileHeight),
+    isTransformed: hasComponentTransform(view),
   }
+}
+
+/** The multiple component transform of the main header's COD segment (A.6.1), which lies before the first tile part. */
+function hasComponentTransform(codestream: DataView): boolean {
+  for (let at = 2; at + 9 <= codestream.byteLength; at += 2 + codestream.getUint16(at + 2)) {
+    const marker = codestream.getUint16(at)
+    if (marker === 0xff52) return codestream.getUint8(at + 8) === 1
+    if (marker === 0xff90) return false
+  }
+  return false
 }

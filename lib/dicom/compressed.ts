@@ -69,7 +69,7 @@ async function jpeg(frame: Uint8Array, attributes: ImageAttributes, name: string
   const header = jpegHeader(frame)
   checkHeader(header, attributes, name)
   if (header.marker === 0xc3) return lossless(frame, header, name)
-  if (header.precision === 12) return { values: wrapped(name, () => decodeJpeg12(frame)), isRgb: false }
+  if (header.precision === 12) return { values: wrapped(name, () => decodeJpeg12(frame, header)), isRgb: false }
   const colours = attributes.samples === 1 ? 'b-w' : 'srgb'
   const coded = attributes.photometric === 'RGB' ? markedAsRgb(frame) : frame
   try {
@@ -107,7 +107,8 @@ function lossless(
 async function jpegLs(frame: Uint8Array, attributes: ImageAttributes, name: string): Promise<Samples> {
   const header = jpegHeader(frame)
   checkHeader(header, attributes, name)
-  return samplesOf(await decodedBy(charls, frame, 'JPEG-LS', name), header, name)
+  // CharLS gives components as they were coded.
+  return { values: samplesOf(await decodedBy(charls, frame, 'JPEG-LS', name), header, name), isRgb: false }
 }
 
 async function jpeg2000(frame: Uint8Array, attributes: ImageAttributes, name: string): Promise<Samples> {
@@ -115,7 +116,8 @@ async function jpeg2000(frame: Uint8Array, attributes: ImageAttributes, name: st
   checkHeader(header, attributes, name)
   if (!(header.tiles <= MAX_TILES))
     throw unexpected('INVALID_IMAGE', `the tiles of ${name}`, header.tiles, `at most ${MAX_TILES}`)
-  return samplesOf(await decodedBy(openJpeg, frame, 'JPEG 2000', name), header, name)
+  const values = samplesOf(await decodedBy(openJpeg, frame, 'JPEG 2000', name), header, name)
+  return { values, isRgb: header.isTransformed }
 }
 
 /** The codecs allocate what the header asks for, so it must agree with the file, whose size has been checked. */
@@ -147,14 +149,14 @@ async function decodedBy(codec: WasmCodec, frame: Uint8Array, what: string, name
   }
 }
 
-function samplesOf({ bytes, isPlanar, ...info }: DecodedFrame, header: CodestreamHeader, name: string): Samples {
+function samplesOf({ bytes, isPlanar, ...info }: DecodedFrame, header: CodestreamHeader, name: string): RawData {
   const { width, height, components, precision } = header
   if (info.width !== width || info.height !== height || info.componentCount !== components) {
     throw damaged(name, 'a compressed frame is not as its header says')
   }
   checkLength(bytes, width * height * components * (precision <= 8 ? 1 : 2), name)
   const values = numbersFrom(bytes, integersOf(precision), true) as Uint8Array | Uint16Array
-  return { values: isPlanar ? interleaved(values, width * height) : values, isRgb: true }
+  return isPlanar ? interleaved(values, width * height) : values
 }
 
 function checkLength(bytes: Uint8Array, expected: number, name: string): void {

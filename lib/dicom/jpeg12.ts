@@ -2,10 +2,12 @@
  * Gray sequential JPEG of 12 bits with Huffman coding (ITU-T T.81, extended process 4). Written here because the kept
  * decoders of npm stop at 8 bits. Throws `Error` for damaged input.
  *
+ * @param size that its header has, checked
  * @returns samples 0..4095, row by row
  */
-export function decodeJpeg12(bytes: Uint8Array): Uint16Array {
+export function decodeJpeg12(bytes: Uint8Array, size: { width: number; height: number }): Uint16Array {
   const { frame, scan } = segmentsOf(bytes)
+  if (frame.width !== size.width || frame.height !== size.height) throw new Error('its size is not that of its header')
   const blocksAcross = Math.ceil(frame.width / 8)
   const blocksDown = Math.ceil(frame.height / 8)
   const reader = new BitReader(bytes, scan.start)
@@ -67,6 +69,7 @@ function segmentsOf(bytes: Uint8Array): { frame: Frame; scan: Scan } {
     else if (marker === 0xc4) readHuffman(bytes, start, end, tables)
     else if (marker === 0xdd) restartInterval = view.getUint16(start)
     else if (marker === 0xc1) {
+      if (size) throw new Error('a frame has two headers')
       if (bytes[start + 5] !== 1) throw new Error('only gray is read with 12 bits')
       size = { height: view.getUint16(start + 1), width: view.getUint16(start + 3), table: bytes[start + 8]! }
     } else if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc8 && marker !== 0xcc) {
