@@ -4,7 +4,12 @@ import { stackOf } from '../lib/dicom/stack.js'
 
 function frameAt(z: number): DicomFrame {
   return {
-    geometry: { plane: { position: [0, 0, z], right: [1, 0, 0], down: [0, 1, 0] }, pixelSpacing: [1, 1], thickness: 1 },
+    geometry: {
+      plane: { position: [0, 0, z], right: [1, 0, 0], down: [0, 1, 0] },
+      pixelSpacing: [1, 1],
+      thickness: 1,
+      betweenSlices: null,
+    },
     columns: 1,
     rows: 1,
     channels: 1,

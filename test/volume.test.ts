@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -77,7 +77,23 @@ describe('a folder', () => {
     const content = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', `${frames}`], pixels])
     await writeFile(join(folder, 'many.dcm'), content)
     expect(await listSeries(folder)).toMatchObject([{ images: frames }])
-  }, 60_000)
+  })
+
+  test('has the files that links lead to, and counts other links as skipped', async () => {
+    const elsewhere = await mkdtemp(join(tmpdir(), 'seg-sam-links-'))
+    folders.push(elsewhere)
+    await write([at(0), at(5)])
+    await symlink(join(folder, '000.dcm'), join(elsewhere, 'a.dcm'))
+    await symlink(join(folder, '001.dcm'), join(elsewhere, 'b.dcm'))
+    const linked = await readVolume(elsewhere)
+    expect(linked.shape[2]).toBe(2)
+    expect(codes(linked)).toEqual([])
+    await symlink(join(folder, 'none'), join(elsewhere, 'c.dcm'))
+    await mkdir(join(folder, 'more'))
+    await symlink(join(folder, 'more'), join(elsewhere, 'd'))
+    const { warnings } = await readVolume(elsewhere)
+    expect(warnings).toMatchObject([{ code: 'SKIPPED_FILES', message: /^2 files/ }])
+  })
 
   test('without an image is refused', async () => {
     await expect(readVolume(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
@@ -183,6 +199,44 @@ describe('a file that declares too much', () => {
       code: 'INVALID_IMAGE',
       message: /unfolds/,
     })
+  })
+})
+
+test('frames without a place are as far apart as Spacing Between Slices says, and a warning tells it', async () => {
+  const several: DicomElement[] = [
+    ...ctSlice({ width: 1, height: 1 }),
+    [0x00280008, 'IS', '3'],
+    [0x7fe00010, 'OW', [1, 2, 3]],
+  ]
+  const apart = await readVolume(dicomFile([...several, [0x00180088, 'DS', '4']]))
+  expect(apart.spacing).toEqual([0.5, 0.75, 4])
+  expect(apart.warnings).toMatchObject([{ code: 'NO_GEOMETRY', message: /4.00 mm/ }])
+  expect((await readVolume(dicomFile(several))).spacing[2]).toBe(2.5)
+  expect((await readVolume(dicomFile([...ctSlice(), [0x00180088, 'DS', '4']]))).spacing[2]).toBe(2.5)
+})
+
+describe('the first value of a VOI LUT', () => {
+  const lut = (vr: string, first: number): DicomElement => [
+    0x00283010,
+    'SQ',
+    [
+      [
+        [0x00283002, vr, [2, first, 8]],
+        [0x00283006, 'OW', [0, 255]],
+      ],
+    ],
+  ]
+  const firstOf = async (...elements: DicomElement[]) =>
+    (await readVolume(dicomFile([...ctSlice(), ...elements]))).slice('z', 0, { window: 'file' }).window
+
+  test('has the sign of its representation', async () => {
+    expect(await firstOf(lut('SS', -1000))).toMatchObject({ kind: 'lut', first: -1000 })
+    expect(await firstOf(lut('US', 40000), [0x00280103, 'US', [1]])).toMatchObject({ kind: 'lut', first: 40000 })
+  })
+
+  test('has, where that is not told, a sign if the values may have one', async () => {
+    expect(await firstOf(lut('UN', -1000))).toMatchObject({ first: -1000 })
+    expect(await firstOf(lut('UN', 40000), [0x00281052, 'DS', '0'])).toMatchObject({ first: 40000 })
   })
 })
 

@@ -5,7 +5,7 @@ import type { DicomDataset, DicomFile } from './dataset.js'
 import { checkFrames, frameDecoder } from './decode.js'
 import { type FrameGeometry, frameGeometry } from './geometry.js'
 import { type ImageAttributes, imageAttributes } from './image-attributes.js'
-import { applyModality, modalityTransform } from './values.js'
+import { applyModality, mayBeNegative, modalityTransform } from './values.js'
 import { voiOf } from './voi.js'
 
 /** One frame of a DICOM file, its pixels not yet decoded. */
@@ -74,6 +74,7 @@ function frameOf(
   const channels = channelsOf(attributes)
   const geometry = frameGeometry(dataset, groups)
   const modality = dataset.text('x00080060')?.match(/^[A-Z0-9_]{1,16}$/)?.[0] ?? null
+  const transform = modalityTransform(dataset, groups, attributes.isSigned, name)
   // The position of a whole file is that of its first frame.
   const isPlaced = frame === 0 || groups.some((group) => group.item('x00209113'))
   const plane = isPlaced ? geometry.plane : null
@@ -84,9 +85,9 @@ function frameOf(
     channels,
     inverted: attributes.photometric === 'MONOCHROME1',
     modality,
-    unit: channels === 1 ? unitOf(modality, modalityTransform(dataset, groups, attributes.isSigned, name).type) : null,
+    unit: channels === 1 ? unitOf(modality, transform.type) : null,
     instance: dataset.decimal('x00200013') ?? 0,
-    window: channels === 1 ? voiOf(dataset, groups, attributes.isSigned) : null,
+    window: channels === 1 ? voiOf(dataset, groups, mayBeNegative(transform, attributes)) : null,
     source: {
       sopClassUid: dataset.text('x00080016') ?? null,
       sopInstanceUid: dataset.text('x00080018') ?? null,

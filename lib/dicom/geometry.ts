@@ -15,8 +15,9 @@ export interface FrameGeometry {
   plane: FramePlane | null
   /** Distance between columns and between rows; `null` where the file does not tell. */
   pixelSpacing: readonly [x: number, y: number] | null
-  /** Thickness or distance of slices, used where there is a single one. */
+  /** Thickness of a slice and distance of slices, used where their places do not tell; `null` where the file does not. */
   thickness: number | null
+  betweenSlices: number | null
 }
 
 /** @param frame functional groups of a frame, the most particular first */
@@ -25,12 +26,16 @@ export function frameGeometry(dataset: DicomDataset, frame: readonly DicomDatase
   const measures = groupOr('x00289110')
   const spacing = vectorOf(measures, 'x00280030', 2) ?? vectorOf(dataset, 'x00181164', 2)
   const isSpacing = spacing?.every((distance) => distance > 0)
-  const thickness = measures.decimal('x00180050') ?? measures.decimal('x00180088')
   return {
     plane: planeOf(groupOr('x00209113'), groupOr('x00209116')),
     pixelSpacing: isSpacing ? [spacing![1]!, spacing![0]!] : null,
-    thickness: thickness !== undefined && thickness > 0 ? thickness : null,
+    thickness: positive(measures.decimal('x00180050')),
+    betweenSlices: positive(measures.decimal('x00180088')),
   }
+}
+
+function positive(value: number | undefined): number | null {
+  return value !== undefined && value > 0 ? value : null
 }
 
 function planeOf(positioned: DicomDataset, oriented: DicomDataset): FramePlane | null {
@@ -58,9 +63,11 @@ export function affineOfFrames(frames: readonly FrameGeometry[]): Affine {
   const [first, last] = [frames[0]!, frames.at(-1)!]
   const [x, y] = first.pixelSpacing ?? [1, 1]
   const plane = first.plane ?? { position: [0, 0, 0], right: [1, 0, 0], down: [0, 1, 0] }
+  const { thickness, betweenSlices } = first
+  const distance = (frames.length > 1 ? (betweenSlices ?? thickness) : (thickness ?? betweenSlices)) ?? 1
   const step =
     frames.length > 1 && last.plane
       ? scale(subtract(last.plane.position, plane.position), 1 / (frames.length - 1))
-      : scale(normalOfPlane(plane), first.thickness ?? 1)
+      : scale(normalOfPlane(plane), distance)
   return affineOf([scale(plane.right, x), scale(plane.down, y), step], plane.position)
 }

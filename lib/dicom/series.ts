@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SegSamError, unexpected } from '../errors.js'
 import { formatOf } from '../files/format.js'
@@ -109,8 +109,9 @@ function chosenSeries(series: readonly FoundSeries[], place: number | undefined,
 
 async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder> {
   const found = new Map<string, FoundSeries>()
-  let skipped = 0
-  for (const file of await filesOf(folder)) {
+  const { files, links } = await filesOf(folder)
+  let skipped = links
+  for (const file of files) {
     const image = await imageOrNull(file, maxVoxels)
     if (!image) {
       skipped++
@@ -153,14 +154,25 @@ async function contentOf(file: string): Promise<Buffer> {
   }
 }
 
-async function filesOf(folder: string): Promise<string[]> {
+/** Links to files count as files; `links` are how many lead to something else or nowhere. */
+async function filesOf(folder: string): Promise<{ files: string[]; links: number }> {
   try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-    return entries
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name))
-      .sort()
+    const files: string[] = []
+    let links = 0
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      const path = join(entry.parentPath, entry.name)
+      if (entry.isFile() || (entry.isSymbolicLink() && (await leadsToFile(path)))) files.push(path)
+      else if (entry.isSymbolicLink()) links++
+    }
+    return { files: files.sort(), links }
   } catch (cause) {
     throw new SegSamError('READ_FAILED', `The folder cannot be read: ${(cause as Error).message}`, { cause })
   }
+}
+
+function leadsToFile(link: string): Promise<boolean> {
+  return stat(link).then(
+    (found) => found.isFile(),
+    () => false,
+  )
 }

@@ -20,16 +20,17 @@ export function stackOf<F extends DicomFrame>(all: readonly F[]): Stack<F> {
   const warnings: VolumeWarning[] = []
   const alike = largestGroup(all, warnings)
   const isPlaced = alike.every(({ geometry }) => geometry.plane !== null)
+  const frames = isPlaced ? sortedByPlace(alike, warnings) : alike.toSorted((a, b) => a.instance - b.instance)
+  const affine = affineOfFrames(frames.map(({ geometry }) => geometry))
   if (!isPlaced || alike.some(({ geometry }) => geometry.pixelSpacing === null)) {
     warnings.push({
       code: 'NO_GEOMETRY',
       message: isPlaced
         ? 'The file does not tell the size of its pixels: 1 mm is assumed.'
-        : 'The file does not tell where its slices lie: they are stacked in their order.',
+        : 'The file does not tell where its slices lie: they are stacked in their order, ' +
+          `${norm(stepOf(affine, 2)).toFixed(2)} mm apart.`,
     })
   }
-  const frames = isPlaced ? sortedByPlace(alike, warnings) : alike.toSorted((a, b) => a.instance - b.instance)
-  const affine = affineOfFrames(frames.map(({ geometry }) => geometry))
   if (isPlaced) warnOfGaps(frames, affine, warnings)
   return { frames, affine, warnings }
 }

@@ -1,6 +1,7 @@
 import { damaged } from '../files/limits.js'
 import { type Physical, physical, type RawData } from '../files/numbers.js'
 import type { DicomDataset } from './dataset.js'
+import type { ImageAttributes } from './image-attributes.js'
 import { lookupDescriptor, lookupValues } from './lookup-table.js'
 
 /** How stored values become physical ones: a table, or a slope and an intercept. */
@@ -39,6 +40,14 @@ export function modalityTransform(
     table: null,
     type: transformed.text('x00281054') ?? null,
   }
+}
+
+/** Whether a stored value may become a negative one. */
+export function mayBeNegative({ slope, intercept, table }: ModalityTransform, attributes: ImageAttributes): boolean {
+  if (table) return false
+  const { bitsStored, isSigned } = attributes
+  const [low, high] = isSigned ? [-(2 ** (bitsStored - 1)), 2 ** (bitsStored - 1) - 1] : [0, 2 ** bitsStored - 1]
+  return low * slope + intercept < 0 || high * slope + intercept < 0
 }
 
 export function applyModality(raw: RawData, { slope, intercept, table }: ModalityTransform): Physical {

@@ -6,6 +6,7 @@ import { lookupDescriptor, lookupValues } from './lookup-table.js'
  * The first VOI LUT of a file, else its first window (PS3.3 C.11.2); `null` where it has none that holds.
  *
  * @param frame functional groups of a frame, the most particular first
+ * @param isSigned the values that it is for may be negative
  */
 export function voiOf(
   dataset: DicomDataset,
@@ -18,7 +19,8 @@ export function voiOf(
 
 function tableOf(voi: DicomDataset, isSigned: boolean): IntensityWindow | null {
   const lut = voi.item('x00283010')
-  const descriptor = lut && lookupDescriptor(lut, 'x00283002', isSigned)
+  const vr = lut?.element('x00283002')?.vr
+  const descriptor = lut && lookupDescriptor(lut, 'x00283002', vr === 'SS' || (vr !== 'US' && isSigned))
   const values = descriptor && lookupValues(lut, 'x00283006', descriptor)
   return values ? { kind: 'lut', first: descriptor.first, bits: descriptor.bits, outputs: [...values] } : null
 }
