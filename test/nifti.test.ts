@@ -45,13 +45,19 @@ test('voxels begin after the header, and right after it where the offset is 0', 
   expect([...(await readVolume(content)).data]).toEqual([7, 8])
   for (const offset of [4, 348, 352.5, -352, Number.NaN]) {
     content.writeFloatLE(offset, 108)
-    await expect(readVolume(content)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /offset/ })
+    await expect(readVolume(content)).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/offset/),
+    })
   }
 })
 
 test('a position that is no number is refused', async () => {
   const content = niftiFile([2, 1, 1], [7, 8], [Number.NaN, ...IDENTITY.slice(1)])
-  await expect(readVolume(content)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /position/ })
+  await expect(readVolume(content)).rejects.toMatchObject({
+    code: 'INVALID_IMAGE',
+    message: expect.stringMatching(/position/),
+  })
 })
 
 test('NIfTI-2 that ends within its header is refused', async () => {

@@ -66,7 +66,10 @@ describe('a folder', () => {
       ['1.2.3.4', 2],
       ['9.9', 1],
     ])
-    await expect(readVolume(folder)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: /2 series/ })
+    await expect(readVolume(folder)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/2 series/),
+    })
     expect((await readVolume(folder, { series: 0 })).shape[2]).toBe(2)
     await expect(readVolume(folder, { series: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
@@ -92,7 +95,7 @@ describe('a folder', () => {
     await mkdir(join(folder, 'more'))
     await symlink(join(folder, 'more'), join(elsewhere, 'd'))
     const { warnings } = await readVolume(elsewhere)
-    expect(warnings).toMatchObject([{ code: 'SKIPPED_FILES', message: /^2 files/ }])
+    expect(warnings).toMatchObject([{ code: 'SKIPPED_FILES', message: expect.stringMatching(/^2 files/) }])
   })
 
   test('without an image is refused', async () => {
@@ -170,15 +173,24 @@ test('a path, a buffer and a stream give the same', async () => {
 describe('a file that declares too much', () => {
   test('is refused before anything is allocated', async () => {
     const huge = dicomFile([...ctSlice(), [0x00280008, 'IS', '2000000000']])
-    await expect(readVolume(huge)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /at most 268435456/ })
+    await expect(readVolume(huge)).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/at most 268435456/),
+    })
     const nifti = niftiFile([32000, 32000, 32000], [], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
-    await expect(readVolume(nifti)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /at most/ })
+    await expect(readVolume(nifti)).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/at most/),
+    })
     await expect(readVolume(dicomFile(ctSlice()), { maxVoxels: 29 })).rejects.toMatchObject({ code: 'INVALID_IMAGE' })
   })
 
   test('is refused before its frames are counted out, where it has no bytes for them', async () => {
     const declared = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', '1000']])
-    await expect(readVolume(declared)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /2000 bytes/ })
+    await expect(readVolume(declared)).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/2000 bytes/),
+    })
     await writeFile(join(folder, 'native.dcm'), declared)
     const compressed = dicomFile([...ctSlice({ width: 1, height: 1 }), [0x00280008, 'IS', '1000']], RLE)
     await writeFile(join(folder, 'rle.dcm'), compressed)
@@ -187,17 +199,23 @@ describe('a file that declares too much', () => {
 
   test('names the option of each reader', async () => {
     const content = dicomFile(ctSlice())
-    await expect(readImage(content, { maxPixels: 29 })).rejects.toMatchObject({ message: /maxPixels/ })
-    await expect(readVolume(content, { maxVoxels: 29 })).rejects.toMatchObject({ message: /maxVoxels/ })
+    await expect(readImage(content, { maxPixels: 29 })).rejects.toMatchObject({
+      message: expect.stringMatching(/maxPixels/),
+    })
+    await expect(readVolume(content, { maxVoxels: 29 })).rejects.toMatchObject({
+      message: expect.stringMatching(/maxVoxels/),
+    })
     const bomb = gzipSync(Buffer.alloc(2 ** 27))
-    await expect(readImage(bomb, { maxPixels: 29 })).rejects.toMatchObject({ message: /maxPixels/ })
+    await expect(readImage(bomb, { maxPixels: 29 })).rejects.toMatchObject({
+      message: expect.stringMatching(/maxPixels/),
+    })
   })
 
   test('by unfolding is refused', async () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 27))
     await expect(readVolume(bomb, { maxVoxels: 1000 })).rejects.toMatchObject({
       code: 'INVALID_IMAGE',
-      message: /unfolds/,
+      message: expect.stringMatching(/unfolds/),
     })
   })
 })
@@ -210,7 +228,7 @@ test('frames without a place are as far apart as Spacing Between Slices says, an
   ]
   const apart = await readVolume(dicomFile([...several, [0x00180088, 'DS', '4']]))
   expect(apart.spacing).toEqual([0.5, 0.75, 4])
-  expect(apart.warnings).toMatchObject([{ code: 'NO_GEOMETRY', message: /4.00 mm/ }])
+  expect(apart.warnings).toMatchObject([{ code: 'NO_GEOMETRY', message: expect.stringMatching(/4.00 mm/) }])
   expect((await readVolume(dicomFile(several))).spacing[2]).toBe(2.5)
   expect((await readVolume(dicomFile([...ctSlice(), [0x00180088, 'DS', '4']]))).spacing[2]).toBe(2.5)
 })
