@@ -93,7 +93,7 @@ describe('SegSam.load refuses', () => {
   it('a folder that is no bundle', async () => {
     await expect(SegSam.load(join(folder, 'none'))).rejects.toMatchObject({
       code: 'BUNDLE_NOT_FOUND',
-      message: /manifest\.json/,
+      message: expect.stringMatching(/manifest\.json/),
     })
     await expect(SegSam.load(undefined as unknown as string)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
@@ -102,7 +102,7 @@ describe('SegSam.load refuses', () => {
     await writeFile(join(folder, 'encoder.pt'), 'ENCODER')
     await expect(SegSam.load(folder)).rejects.toMatchObject({
       code: 'BUNDLE_TAMPERED',
-      message: /encoder\.pt.*SHA-256/,
+      message: expect.stringMatching(/encoder\.pt.*SHA-256/),
     })
   })
 
@@ -110,13 +110,19 @@ describe('SegSam.load refuses', () => {
     await truncate(join(folder, 'decoder.pt'), 3)
     await expect(SegSam.load(folder)).rejects.toMatchObject({
       code: 'BUNDLE_TAMPERED',
-      message: /decoder\.pt.*3 bytes.*7/,
+      message: expect.stringMatching(/decoder\.pt.*3 bytes.*7/),
     })
     await writeFile(join(folder, 'decoder.pt'), 'decoder')
     await appendFile(join(folder, 'README.md'), '!')
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_TAMPERED', message: /README\.md/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_TAMPERED',
+      message: expect.stringMatching(/README\.md/),
+    })
     await unlink(join(folder, 'README.md'))
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_TAMPERED', message: /missing/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_TAMPERED',
+      message: expect.stringMatching(/missing/),
+    })
   })
 
   it('a manifest that is cut off, foreign or newer', async () => {
@@ -127,7 +133,10 @@ describe('SegSam.load refuses', () => {
       await expect(SegSam.load(folder), content).rejects.toMatchObject({ code: 'BUNDLE_INVALID' })
     }
     await writeFile(path, JSON.stringify({ ...JSON.parse(whole), schema: 2 }))
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', message: /schema 2/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_INVALID',
+      message: expect.stringMatching(/schema 2/),
+    })
   })
 
   it('values that the model cannot have', async () => {
@@ -161,7 +170,10 @@ describe('SegSam.load refuses', () => {
       delete files['../secret']
       delete files['decoder.pt']
     })
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', message: /decoder\.pt/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_INVALID',
+      message: expect.stringMatching(/decoder\.pt/),
+    })
   })
 
   it('class cards that are not cards', async () => {
@@ -177,15 +189,21 @@ describe('SegSam.load refuses', () => {
       await writeFile(join(folder, 'classes.json'), JSON.stringify({ schema: 1, classes }))
       await expect(SegSam.load(folder), JSON.stringify(classes)).rejects.toMatchObject({
         code: 'BUNDLE_INVALID',
-        message: /classes\.json/,
+        message: expect.stringMatching(/classes\.json/),
       })
     }
     await unlink(join(folder, 'classes.json'))
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', message: /classes\.json/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_INVALID',
+      message: expect.stringMatching(/classes\.json/),
+    })
   })
 
   it('a tokenizer that is none', async () => {
-    await expect(SegSam.load(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', message: /tokenizer\.json/ })
+    await expect(SegSam.load(folder)).rejects.toMatchObject({
+      code: 'BUNDLE_INVALID',
+      message: expect.stringMatching(/tokenizer\.json/),
+    })
   })
 
   it('options that are none', async () => {
@@ -201,7 +219,7 @@ describe('SegSam.load refuses', () => {
   it('a device or precision that does not exist', async () => {
     await expect(SegSam.load(folder, { device: 'gpu' as 'cuda' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
-      message: /'gpu'.*'cuda:N'/,
+      message: expect.stringMatching(/'gpu'.*'cuda:N'/),
     })
     await expect(SegSam.load(folder, { precision: 'int8' as 'fp16' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',

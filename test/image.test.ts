@@ -95,7 +95,10 @@ describe('readImage', () => {
       .toColourspace('b-w')
       .tiff({ compression: 'none' })
       .toBuffer()
-    await expect(readImage(pages)).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /2 pages/ })
+    await expect(readImage(pages)).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/2 pages/),
+    })
     expect(await readImage(pages, { page: 1 })).toEqual({
       data: Uint8Array.of(4, 5, 6),
       width: 3,
@@ -115,19 +118,22 @@ describe('readImage refuses', () => {
   it('a file that is not there, or is a folder', async () => {
     await expect(readImage(join(folder, 'none.png'))).rejects.toMatchObject({
       code: 'READ_FAILED',
-      message: /none\.png/,
+      message: expect.stringMatching(/none\.png/),
     })
     await expect(readImage(folder)).rejects.toMatchObject({ code: 'READ_FAILED' })
   })
 
   it('what is not an image, or an image of another format', async () => {
-    await expect(readImage(Buffer.alloc(0))).rejects.toMatchObject({ code: 'INVALID_IMAGE', message: /empty/ })
+    await expect(readImage(Buffer.alloc(0))).rejects.toMatchObject({
+      code: 'INVALID_IMAGE',
+      message: expect.stringMatching(/empty/),
+    })
     for (const content of ['hello', '<svg xmlns="http://www.w3.org/2000/svg" width="5" height="5"/>']) {
       await expect(readImage(Buffer.from(content))).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
     }
     await expect(readImage(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM')]))).rejects.toMatchObject({
       code: 'INVALID_IMAGE',
-      message: /DICOM/,
+      message: expect.stringMatching(/DICOM/),
     })
   })
 
@@ -157,7 +163,7 @@ describe('readImage refuses', () => {
     await expect(readImage(png)).rejects.toMatchObject({ code: 'INVALID_IMAGE' })
     await expect(readImage(await png8(), { maxPixels: 5 })).rejects.toMatchObject({
       code: 'INVALID_IMAGE',
-      message: /3 x 2.*at most 5 pixels/,
+      message: expect.stringMatching(/3 x 2.*at most 5 pixels/),
     })
   })
 
@@ -187,7 +193,7 @@ describe('readImage refuses', () => {
     structuredClone(data.buffer, { transfer: [data.buffer] })
     await expect(readImage({ data, width: 3, height: 2, channels: 1 })).rejects.toMatchObject({
       code: 'INVALID_IMAGE',
-      message: /transferred/,
+      message: expect.stringMatching(/transferred/),
     })
   })
 })
