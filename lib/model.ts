@@ -324,15 +324,12 @@ export class SegSam {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The model has been disposed. Load it again.')
   }
 
-  /** A copy of the image, which the caller may change meanwhile, and the window of the whole, which its crops share. */
+  /** A copy of the image, which the caller may change meanwhile. */
   #pixelsOf(image: MedicalImage, window: EncodeOptions['window']): WindowedImage {
     checkWindow(window)
     checkImage(image, 'image')
     checkSize(image, 'image', this.#manifest)
-    return {
-      image: croppedImage(image, wholeOf(image)),
-      window: window ?? defaultWindowOf(this.info, image) ?? automaticWindow(image),
-    }
+    return { image: croppedImage(image, wholeOf(image)), window }
   }
 
   #selected(classes: SegmentOptions['classes'], { signal }: Call): Promise<PreparedClasses> {
@@ -345,10 +342,13 @@ export class SegSam {
     options: CheckedEverything,
     call: Call,
   ): Promise<FoundObject[]> {
+    // The crops share the window of the whole; without crops the addon finds it, off the event loop.
+    const found = () => defaultWindowOf(this.info, image) ?? automaticWindow(image)
+    const shared = window ?? (options.cropNLayers > 0 ? found() : undefined)
     const look: Look = async (crop, pointsPerSide) => {
       const pixels = crop.layer === 0 ? image : croppedImage(image, crop)
       const name = `the crop of ${crop.width} x ${crop.height} pixels at x ${crop.x}, y ${crop.y}`
-      const [scene] = await this.#encode([pixels], [name], { window, borrow: false, call })
+      const [scene] = await this.#encode([pixels], [name], { window: shared, borrow: false, call })
       try {
         return await scene!.objectsIn({ crop, image, pointsPerSide }, classes, options, call)
       } finally {
@@ -421,7 +421,7 @@ export class SegSam {
 
 interface WindowedImage {
   image: MedicalImage
-  window: readonly [low: number, high: number]
+  window: EncodeOptions['window']
 }
 
 const batch = z.int().min(1).max(65536)

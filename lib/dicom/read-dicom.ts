@@ -1,6 +1,6 @@
 import { SegSamError, unexpected } from '../errors.js'
-import { joined, type Physical } from '../files/numbers.js'
-import { type DicomSource, Volume, type VolumeWarning } from '../volume.js'
+import { joined, type Physical, warningsOfValues } from '../files/numbers.js'
+import { type DicomSource, Volume } from '../volume.js'
 import { parseDicom } from './dataset.js'
 import { type DicomFrame, dicomImage } from './frame.js'
 import { type Stack, stackOf } from './stack.js'
@@ -53,13 +53,6 @@ export function volumeOf(
   uids: Omit<DicomSource, 'slices'>,
 ): Volume {
   const [{ columns, rows, channels, unit, modality, inverted }] = frames as [DicomFrame]
-  const ofValues: VolumeWarning[] = []
-  if (parts.some(({ rounded }) => rounded)) {
-    ofValues.push({ code: 'ROUNDED', message: 'Some values were rounded to 32-bit floats.' })
-  }
-  if (parts.some(({ notFinite }) => notFinite)) {
-    ofValues.push({ code: 'NOT_FINITE', message: 'Some voxels are NaN or infinite.' })
-  }
   const { studyInstanceUid, seriesInstanceUid, frameOfReferenceUid } = uids
   return new Volume({
     data: joined(parts.map(({ data }) => data)),
@@ -70,7 +63,7 @@ export function volumeOf(
     modality,
     window: frames[frames.length >> 1]!.window,
     inverted,
-    warnings: [...warnings, ...ofValues],
+    warnings: [...warnings, ...warningsOfValues(parts)],
     dicom: {
       studyInstanceUid,
       seriesInstanceUid,

@@ -3,7 +3,7 @@ import { SegSamError, unexpected } from '../errors.js'
 import { type Affine, affineOf, type Vector } from '../volume/affine.js'
 import { Volume, type VolumeWarning } from '../volume.js'
 import { checkSize, damaged } from './limits.js'
-import { numbersFrom, physical, type RawType } from './numbers.js'
+import { numbersFrom, physical, type RawType, warningsOfValues } from './numbers.js'
 
 export interface NiftiOptions {
   /** Which volume of a file with more than three dimensions, from 0; required where it has several. */
@@ -61,13 +61,11 @@ export function readNifti(content: Uint8Array, name: string, { index, maxVoxels 
   const raw = numbersFrom(content.subarray(begin, begin + bytes), stored.type, header.littleEndian)
   const isScaled = stored.channels === 1 && Number.isFinite(header.scl_slope) && header.scl_slope !== 0
   const intercept = Number.isFinite(header.scl_inter) ? header.scl_inter : 0
-  const { data, rounded, notFinite } = physical(raw, isScaled ? header.scl_slope : 1, isScaled ? intercept : 0)
+  const voxels = physical(raw, isScaled ? header.scl_slope : 1, isScaled ? intercept : 0)
 
-  const warnings: VolumeWarning[] = []
-  if (rounded) warnings.push({ code: 'ROUNDED', message: 'Some values were rounded to 32-bit floats.' })
-  if (notFinite) warnings.push({ code: 'NOT_FINITE', message: 'Some voxels are NaN or infinite.' })
+  const warnings = warningsOfValues([voxels])
   return new Volume({
-    data: stored.channels === 4 ? withoutAlpha(data as Uint8Array) : data,
+    data: stored.channels === 4 ? withoutAlpha(voxels.data as Uint8Array) : voxels.data,
     shape,
     channels,
     affine: affineOfHeader(header, content, name, warnings),

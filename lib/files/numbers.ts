@@ -1,4 +1,4 @@
-import type { VoxelData } from '../volume.js'
+import type { VolumeWarning, VoxelData } from '../volume.js'
 
 /** Numbers as a file stores them. */
 export type RawData =
@@ -107,4 +107,16 @@ export function joined(parts: readonly VoxelData[]): VoxelData {
     at += part.length
   }
   return whole
+}
+
+/** What is to be said of the values of a volume, read in one part or several. */
+export function warningsOfValues(parts: readonly Pick<Physical, 'rounded' | 'notFinite'>[]): VolumeWarning[] {
+  const warnings: VolumeWarning[] = []
+  if (parts.some(({ rounded }) => rounded)) {
+    warnings.push({ code: 'ROUNDED', message: 'Some values were rounded to 32-bit floats.' })
+  }
+  if (parts.some(({ notFinite }) => notFinite)) {
+    warnings.push({ code: 'NOT_FINITE', message: 'Some voxels are NaN or infinite.' })
+  }
+  return warnings
 }
