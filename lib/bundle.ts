@@ -195,3 +195,9 @@ async function hashOf(path: string, signal: AbortSignal | undefined): Promise<st
   for await (const chunk of createReadStream(path, { signal: signal!, highWaterMark: 1 << 20 })) hash.update(chunk)
   return hash.digest('hex')
 }
+
+/** SHA-256 of the manifest and of the files that were found: what a result was made with. */
+export function bundleHash({ manifest, files }: BundleReport): string {
+  const content = JSON.stringify([manifest, files.map(({ name, sha256 }) => [name, sha256])])
+  return createHash('sha256').update(content).digest('hex')
+}

@@ -50,6 +50,13 @@ export type { PassStats, Stats, Times } from './stats.js'
 export type { Affine, Vector } from './volume/affine.js'
 export type { Axis, SlicePlane } from './volume/axes.js'
 export {
+  segmentationOfHits,
+  segmentationOfLabelMap,
+  type VolumeSegment,
+  type VolumeSegmentation,
+} from './volume/segmentation.js'
+export { type SliceMask, VoxelMask } from './volume/voxel-mask.js'
+export {
   type DicomSlice,
   type DicomSource,
   type SliceOptions,

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { ImageView, Model as NativeModel, Scene as NativeScene } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
-import { type BundleReport, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
+import { type BundleReport, bundleHash, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
 import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
 import { ClassBook, type ClassCard, type NewClassCard, type PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
@@ -100,6 +100,8 @@ export interface ModelInfo {
   precision: 'fp32' | 'bf16' | 'fp16'
   /** Folder that the model was loaded from. */
   bundle: string
+  /** SHA-256 of the bundle's manifest and the hashes of its files. */
+  hash: string
 }
 
 /**
@@ -143,6 +145,7 @@ export class SegSam {
       device: native.device,
       precision: native.precision,
       bundle: directory,
+      hash: bundleHash(bundle),
     })
   }
 

@@ -158,6 +158,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--boxes", type=float, default=0.65, help="share of prompts that start as boxes")
     parser.add_argument("--rounds", type=float, default=0.35, help="share of steps with a round of corrections")
     parser.add_argument("--sentences", type=float, default=0.6, help="share of a card's sentences seen in a step")
+    parser.add_argument(
+        "--focal", type=float, default=20.0, help="weight of the masks' focal loss beside Dice (SAM: 20)"
+    )
     parser.add_argument("--dense", type=float, default=1.0, help="weight of the encoder's auxiliary pixel classes")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument(
@@ -195,6 +198,7 @@ class Learner(nn.Module):
         self.register_buffer("sentences", sentences, persistent=False)
         self.register_buffer("valid", valid, persistent=False)
         self.alignment, self.dense, self.encoder_only = args.alignment, args.dense, args.encoder_only
+        self.focal = args.focal
         self.sentence_share = args.sentences
         config = model.config
         self.register_buffer("mean", torch.tensor(config.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
@@ -245,11 +249,11 @@ class Learner(nn.Module):
         logits, iou = model.mask_decoder(features, pe, sparse, dense, maps)
         logits = logits.float()
         real = batch.classes < self.sentences.shape[0]
-        terms = {"binary": binary_decoder_loss(logits[real], iou[real].float(), small[real])}
+        terms = {"binary": binary_decoder_loss(logits[real], iou[real].float(), small[real], self.focal)}
         if model.semantic != "none":
             semantic, so, co = model.semantic_decoder(features, pe, sparse, dense, maps, class_tokens, summary)
             semantic = semantic.float()[:, 0]
-            terms["semantic"] = mask_loss(semantic[real], small[real]).mean()
+            terms["semantic"] = mask_loss(semantic[real], small[real], self.focal).mean()
             known = batch.known.repeat_interleave(len(batch.present) // batch.known.shape[0], dim=0)
             terms["so"] = object_class_loss(so, batch.classes, known)
             terms["co"] = 0.5 * set_loss(co, batch.present, list(known))

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -138,11 +137,8 @@ function checkMeasured({ records }: RecordFile, { leftOut }: Report) {
   throw nothingUsable(records.length > 0 ? [none, ...leftOut] : leftOut)
 }
 
-/** A bundle is what its manifest and its class cards are: the manifest has the hashes of the other files. */
-function bundleOf({ info, bundle: { manifest, files } }: SegSam): RecordHeader['bundle'] {
-  const hash = createHash('sha256').update(JSON.stringify([manifest, files.map(({ name, sha256 }) => [name, sha256])]))
-  const { name, version, device, precision } = info
-  return { name, version, hash: hash.digest('hex'), device, precision }
+function bundleOf({ info: { name, version, hash, device, precision } }: SegSam): RecordHeader['bundle'] {
+  return { name, version, hash, device, precision }
 }
 
 function countdown(progress: Progress) {

@@ -22,9 +22,9 @@ def dice_loss(probability: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (total + 1)
 
 
-def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal 20 + Dice 1, as SAM weighs them."""
-    return 20 * focal_loss(logits, target) + dice_loss(logits.sigmoid(), target)
+def mask_loss(logits: Tensor, target: Tensor, focal: float = 20.0) -> Tensor:
+    """`focal` times the focal loss plus Dice; SAM weighs them 20 to 1."""
+    return focal * focal_loss(logits, target) + dice_loss(logits.sigmoid(), target)
 
 
 def iou_of_logits(logits: Tensor, target: Tensor) -> Tensor:
@@ -34,16 +34,16 @@ def iou_of_logits(logits: Tensor, target: Tensor) -> Tensor:
     return (a & b).sum(dim=(-2, -1)) / union.clamp(min=1)
 
 
-def binary_decoder_loss(logits: Tensor, iou: Tensor, target: Tensor) -> Tensor:
+def binary_decoder_loss(logits: Tensor, iou: Tensor, target: Tensor, focal: float = 20.0) -> Tensor:
     """Dec_sag: logits (P, 4, h, h), iou (P, 4), target (P, h, h).
 
     The first mask answers every prompt; of the three multimask outputs only the best is trained, as in SAM. Those
     three are compared at half the resolution, which costs a quarter.
     """
-    single = mask_loss(logits[:, 0], target)
+    single = mask_loss(logits[:, 0], target, focal)
     half = F.avg_pool2d(target.unsqueeze(1), 2)
     multi = F.avg_pool2d(logits[:, 1:], 2)
-    best = mask_loss(multi, half.expand_as(multi)).min(dim=1).values
+    best = mask_loss(multi, half.expand_as(multi), focal).min(dim=1).values
     with torch.no_grad():
         actual = torch.cat([iou_of_logits(logits[:, :1], target.unsqueeze(1)), iou_of_logits(multi, half)], dim=1)
     return (single + 0.5 * best).mean() + F.mse_loss(iou, actual)

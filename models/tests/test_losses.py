@@ -71,6 +71,8 @@ def test_mask_loss_is_twenty_focal_and_one_dice():
     logits, target = torch.randn(3, 5, 5), (torch.rand(3, 5, 5) < 0.4).float()
     expected = 20 * focal_loss(logits, target) + dice_loss(logits.sigmoid(), target)
     assert torch.allclose(mask_loss(logits, target), expected)
+    lighter = mask_loss(logits, target, 4.0)
+    assert torch.allclose(expected - lighter, 16 * focal_loss(logits, target))
 
 
 def test_alignment_is_least_where_the_masks_agree():
