@@ -1,4 +1,5 @@
 import sharp, { type Metadata, type Sharp } from 'sharp'
+import { dicomWebAddress, fetchDicom } from './dicom/dicomweb.js'
 import { readDicomFrame } from './dicom/read-dicom.js'
 import { SegSamError, unexpected } from './errors.js'
 import { contentOf, type FileStream, isStream, nameOf } from './files/content.js'
@@ -27,6 +28,10 @@ export interface ReadImageOptions {
   page?: number
   /** Files with more pixels are refused before they are decoded; by default 2^28, for example 16384 x 16384. */
   maxPixels?: number
+  /** Of the request to a DICOMweb server, for example `{ Authorization: 'Bearer ...' }`. */
+  headers?: Readonly<Record<string, string>>
+  /** Aborts the request to a DICOMweb server. */
+  signal?: AbortSignal
 }
 
 const MAX_PIXELS = 2 ** 28
@@ -43,22 +48,40 @@ const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Flo
  * DICOM and NIfTI: one frame or slice, in physical units and as it lies in the file. `readVolume` gives the whole, with
  * geometry and windows.
  *
- * @param input path, file content, a stream of it, or raw pixels
+ * @param input path, address of an instance on a DICOMweb server, file content, a stream of it, or raw pixels
  * @throws SegSamError `READ_FAILED`, `UNSUPPORTED_FORMAT`, `INVALID_IMAGE` (damaged, truncated or too large)
  */
 export async function readImage(
   input: string | URL | Uint8Array | FileStream | MedicalImage,
   options: ReadImageOptions = {},
 ): Promise<MedicalImage> {
-  checkOptions(options, ['page', 'maxPixels'])
+  checkOptions(options, ['page', 'maxPixels', 'headers', 'signal'])
   if (typeof input === 'string' || input instanceof URL || input instanceof Uint8Array || isStream(input)) {
     checkChoices(options)
     const { maxPixels = MAX_PIXELS } = options
     const name = input instanceof Uint8Array ? 'The image buffer' : nameOf(input)
-    return decode(await contentOf(input, name, maxPixels), name, options)
+    const content = (await fetched(input, options)) ?? (await contentOf(input, name, maxPixels))
+    return decode(content, name, options)
   }
   checkImage(input, 'image')
   return input
+}
+
+/** The one instance that a DICOMweb address names; `undefined` for what is no web address. */
+async function fetched(
+  input: unknown,
+  { maxPixels = MAX_PIXELS, headers = {}, signal }: ReadImageOptions,
+): Promise<Uint8Array | undefined> {
+  const address = dicomWebAddress(input)
+  if (!address) return undefined
+  if (address.instance === null) {
+    throw new SegSamError(
+      'INVALID_ARGUMENT',
+      `${input} is a series. Add /instances/UID for one image, or read all with readVolume.`,
+    )
+  }
+  const [file] = await fetchDicom(address, { headers, signal, maxVoxels: maxPixels })
+  return file!.content
 }
 
 /** @throws SegSamError `INVALID_IMAGE` */

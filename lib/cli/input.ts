@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { dicomWebAddress } from '../dicom/dicomweb.js'
 import { SegSamError, unexpected } from '../errors.js'
 import { contentOf } from '../files/content.js'
 import { formatOf } from '../files/format.js'
@@ -9,10 +10,10 @@ import { intensityRange, type MedicalImage, readImage } from '../image.js'
 import { AXES, type Axis } from '../volume/axes.js'
 import type { Volume, VolumeSlice, VolumeWarning } from '../volume.js'
 import { chosenWindow, type WindowChoice } from '../window.js'
-import { number, window } from './options.js'
+import { header, number, window } from './options.js'
 
 /** What an argument `<image>` may be; part of --help. */
-export const IMAGE_HELP = 'PNG, JPEG, TIFF, WebP, DICOM, NIfTI, or the folder of a DICOM series'
+export const IMAGE_HELP = 'PNG, JPEG, TIFF, WebP, DICOM, NIfTI, the folder of a DICOM series, or its DICOMweb address'
 
 export interface InputOptions {
   window?: WindowChoice
@@ -21,6 +22,7 @@ export interface InputOptions {
   axis: string
   series?: number
   index?: number
+  header?: Record<string, string>
 }
 
 /** An image, and where it comes from. */
@@ -52,6 +54,11 @@ export function withInputOptions(command: Command): Command {
     .option('--slice <n>', 'slice of a volume, from 0', number)
     .option('--axis <axis>', `what slices are perpendicular to: ${AXES.join(', ')}`, 'z')
     .option('--series <n>', 'series of a folder with several, from 0', number)
+    .option(
+      '--header <name: value>',
+      'sent to a DICOMweb server, as "Authorization: Bearer ..."; may be repeated',
+      header,
+    )
     .option('--index <n>', 'volume of a NIfTI file with several, from 0', number)
 }
 
@@ -61,7 +68,7 @@ export function withInputOptions(command: Command): Command {
  * @throws SegSamError
  */
 export async function readInput(path: string, options: InputOptions): Promise<Input> {
-  const { page, series, index } = options
+  const { page, series, index, header } = options
   if (!(await isVolume(path))) {
     const image = await readImage(path, { ...(page !== undefined && { page }) })
     return { image, window: linearEnds(options.window), slice: null }
@@ -71,6 +78,7 @@ export async function readInput(path: string, options: InputOptions): Promise<In
   const volume = await readVolume(path, {
     ...(series !== undefined && { series }),
     ...(index !== undefined && { index }),
+    ...(header && { headers: header }),
   })
   const image = sliceOf(volume, path, options)
   const { axis, plane, spacing, window } = image
@@ -98,6 +106,7 @@ function sliceOf(volume: Volume, path: string, options: InputOptions): VolumeSli
 }
 
 async function isVolume(path: string): Promise<boolean> {
+  if (dicomWebAddress(path)) return true
   try {
     if ((await stat(path)).isDirectory()) return true
   } catch (cause) {

@@ -23,3 +23,10 @@ export function window(text: string): WindowChoice {
   const [low, high] = numbers(text, 2, `two intensities low,high, for example -160,240, or ${names}`)
   return [low!, high!]
 }
+
+/** `name: value`, added to those before. */
+export function header(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, name, value] = /^([\w-]+):\s*(.*)$/.exec(text) ?? []
+  if (name === undefined || value === undefined) throw new InvalidArgumentError('Allowed: "name: value".')
+  return { ...before, [name]: value }
+}

@@ -27,8 +27,15 @@ export interface Series {
   files: readonly string[]
 }
 
+/** One file of a series, wherever it is. */
+export interface DicomFile {
+  /** In messages. */
+  name: string
+  content(): Promise<Uint8Array>
+}
+
 interface SeriesFrame extends DicomFrame {
-  file: string
+  file: DicomFile
 }
 
 interface FoundSeries extends Series {
@@ -52,7 +59,8 @@ export async function listSeries(folder: string, options: { maxVoxels?: number }
   const { maxVoxels = MAX_VOXELS } = options
   checkMaxVoxels(maxVoxels)
   if (typeof folder !== 'string') throw unexpected('INVALID_ARGUMENT', 'folder', folder, 'a path')
-  const { series } = await seriesOf(folder, maxVoxels)
+  const { files, links } = await filesOf(folder)
+  const { series } = await seriesOf(files.map(fileOnDisk), maxVoxels, links)
   return series.map(({ uid, modality, width, height, images, files }) => ({
     uid,
     modality,
@@ -68,17 +76,31 @@ export async function readDicomFolder(
   folder: string,
   { series: place, maxVoxels }: { series: number | undefined; maxVoxels: number },
 ): Promise<Volume> {
-  const { series, skipped } = await seriesOf(folder, maxVoxels)
-  const chosen = chosenSeries(series, place, folder)
+  const { files, links } = await filesOf(folder)
+  return readDicomFiles(folder, files.map(fileOnDisk), { series: place, maxVoxels, skipped: links })
+}
+
+/**
+ * @param name of all of them together, in messages
+ * @param options.skipped files that are left out already
+ * @throws SegSamError as `readDicomFolder`
+ */
+export async function readDicomFiles(
+  name: string,
+  files: readonly DicomFile[],
+  { series: place, maxVoxels, skipped: before }: { series: number | undefined; maxVoxels: number; skipped: number },
+): Promise<Volume> {
+  const { series, skipped } = await seriesOf(files, maxVoxels, before)
+  const chosen = chosenSeries(series, place, name)
   const stack = stackOf(chosen.frames)
   const [{ columns, rows, channels }] = stack.frames as [SeriesFrame]
-  checkSize(folder, [columns, rows, stack.frames.length, channels], maxVoxels)
+  checkSize(name, [columns, rows, stack.frames.length, channels], maxVoxels)
   if (skipped > 0) {
-    const message = `${skipped} files of the folder could not be read, or hold no image.`
+    const message = `${skipped} files could not be read, or hold no image.`
     stack.warnings.push({ code: 'SKIPPED_FILES', message })
   }
   const parts: Physical[] = []
-  let opened: { file: string; image: DicomImage } | undefined
+  let opened: { file: DicomFile; image: DicomImage } | undefined
   for (const { file, source } of stack.frames) {
     if (opened?.file !== file) opened = { file, image: await imageOf(file, maxVoxels) }
     parts.push(await opened.image.decode(source.frame - 1))
@@ -107,10 +129,9 @@ function chosenSeries(series: readonly FoundSeries[], place: number | undefined,
   return chosen
 }
 
-async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder> {
+async function seriesOf(files: readonly DicomFile[], maxVoxels: number, before: number): Promise<FoundFolder> {
   const found = new Map<string, FoundSeries>()
-  const { files, links } = await filesOf(folder)
-  let skipped = links
+  let skipped = before
   for (const file of files) {
     const image = await imageOrNull(file, maxVoxels)
     if (!image) {
@@ -121,7 +142,7 @@ async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder>
     const [{ modality, columns: width, rows: height }] = image.frames as [DicomFrame]
     const series = found.get(uid) ?? { uid, modality, width, height, images: 0, files: [], frames: [], image }
     series.images += image.frames.length
-    series.files = [...series.files, file]
+    series.files = [...series.files, file.name]
     for (const frame of image.frames) series.frames.push({ ...frame, file })
     found.set(uid, series)
   }
@@ -129,7 +150,7 @@ async function seriesOf(folder: string, maxVoxels: number): Promise<FoundFolder>
 }
 
 /** `null` for what is no image, or cannot be read as one. */
-async function imageOrNull(file: string, maxVoxels: number): Promise<DicomImage | null> {
+async function imageOrNull(file: DicomFile, maxVoxels: number): Promise<DicomImage | null> {
   try {
     return await imageOf(file, maxVoxels)
   } catch (error) {
@@ -138,19 +159,24 @@ async function imageOrNull(file: string, maxVoxels: number): Promise<DicomImage 
   }
 }
 
-async function imageOf(file: string, maxVoxels: number): Promise<DicomImage> {
-  const content = await contentOf(file)
-  if (formatOf(content) !== 'dicom') throw new SegSamError('UNSUPPORTED_FORMAT', `${file} is no DICOM file.`)
-  const parsed = parseDicom(content, file, maxVoxels)
-  if (!hasPixels(parsed.dataset)) throw new SegSamError('UNSUPPORTED_FORMAT', `${file} holds no image.`)
-  return dicomImage(parsed, file, maxVoxels)
+async function imageOf({ name, content: read }: DicomFile, maxVoxels: number): Promise<DicomImage> {
+  const content = await read()
+  if (formatOf(content) !== 'dicom') throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is no DICOM file.`)
+  const parsed = parseDicom(content, name, maxVoxels)
+  if (!hasPixels(parsed.dataset)) throw new SegSamError('UNSUPPORTED_FORMAT', `${name} holds no image.`)
+  return dicomImage(parsed, name, maxVoxels)
 }
 
-async function contentOf(file: string): Promise<Buffer> {
-  try {
-    return await readFile(file)
-  } catch (cause) {
-    throw new SegSamError('READ_FAILED', `The file cannot be read: ${(cause as Error).message}`, { cause })
+function fileOnDisk(path: string): DicomFile {
+  return {
+    name: path,
+    async content() {
+      try {
+        return await readFile(path)
+      } catch (cause) {
+        throw new SegSamError('READ_FAILED', `The file cannot be read: ${(cause as Error).message}`, { cause })
+      }
+    },
   }
 }
 

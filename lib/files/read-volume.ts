@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { dicomWebAddress, fetchDicom } from '../dicom/dicomweb.js'
 import { readDicom } from '../dicom/read-dicom.js'
-import { readDicomFolder } from '../dicom/series.js'
+import { readDicomFiles, readDicomFolder } from '../dicom/series.js'
 import { SegSamError, unexpected } from '../errors.js'
 import { checkOptions } from '../options.js'
 import type { Volume } from '../volume.js'
@@ -17,27 +18,37 @@ export interface ReadVolumeOptions {
   series?: number
   /** Files that declare more values are refused before they are decoded; by default 2^28, 512 x 512 x 1024. */
   maxVoxels?: number
+  /** Of the requests to a DICOMweb server, for example `{ Authorization: 'Bearer ...' }`. */
+  headers?: Readonly<Record<string, string>>
+  /** Aborts requests to a DICOMweb server. */
+  signal?: AbortSignal
 }
 
 /**
- * Reads a volume: a DICOM file with one frame or many, a folder with the files of a DICOM series, or a NIfTI file
- * (`.nii`, `.nii.gz`). What they are is told by their content, not by their names.
+ * Reads a volume: a DICOM file with one frame or many, a folder with the files of a DICOM series, a series or instance on a
+ * DICOMweb server (`https://server/dicom-web/studies/UID/series/UID`), or a NIfTI file (`.nii`, `.nii.gz`). What they are is told by their content, not by their names.
  *
  * Values are physical: Hounsfield units for CT, after the modality LUT or rescale slope and intercept of DICOM, or the
  * `scl_slope` and `scl_inter` of NIfTI. See docs/files.md.
  *
- * @param input path of a file or folder, content of a file, or a stream of it
+ * @param input path of a file or folder, address, content of a file, or a stream of it
  * @throws SegSamError `READ_FAILED`, `UNSUPPORTED_FORMAT`, `INVALID_IMAGE` (damaged, truncated or too large),
  *   `INVALID_ARGUMENT` (an option, or a choice that the file needs)
  */
 export async function readVolume(input: FileInput, options: ReadVolumeOptions = {}): Promise<Volume> {
-  checkOptions(options, ['index', 'series', 'maxVoxels'])
-  const { index, series, maxVoxels = MAX_VOXELS } = options
+  checkOptions(options, ['index', 'series', 'maxVoxels', 'headers', 'signal'])
+  const { index, series, maxVoxels = MAX_VOXELS, headers = {}, signal } = options
   checkMaxVoxels(maxVoxels)
   checkPlace(index, 'index')
   checkPlace(series, 'series')
   checkInput(input)
   const name = nameOf(input)
+  const address = dicomWebAddress(input)
+  if (address) {
+    const files = await fetchDicom(address, { headers, signal, maxVoxels })
+    const held = files.map(({ name, content }) => ({ name, content: async () => content }))
+    return readDicomFiles(name, held, { series, maxVoxels, skipped: 0 })
+  }
   const folder = await folderOf(input)
   if (folder !== undefined) return readDicomFolder(folder, { series, maxVoxels })
   const content = await contentOf(input, name, maxVoxels)
