@@ -97,6 +97,8 @@ export class Model {
   /** Where the model runs, for example `cpu` or `cuda:0`. */
   readonly device: string
   readonly precision: 'fp32' | 'bf16' | 'fp16'
+  /** Whether `decode` takes no classes: bundles of earlier versions need some. @throws `DISPOSED` */
+  readonly decodesBinary: boolean
   readonly disposed: boolean
   /**
    * Embeds tokenised sentences. `ids` and `attention` are row-major (rows, length).
@@ -201,13 +203,14 @@ export class Scene {
   readonly bytes: number
   readonly disposed: boolean
   /**
-   * Decodes P prompts of the same shape (N points each, with or without a mask) with both decoders.
+   * Decodes P prompts of the same shape (N points each, with or without a mask) with both decoders, or without classes
+   * (where the model `decodesBinary`) with the semantic-agnostic one alone: the arrays from `semanticMasks` on are empty.
    * The addon splits large batches to bound its memory, and calls that wait in one lane, on one scene, with prompts of one
    * shape and one class set, may share a pass; results do not depend on either.
    */
   decode(
     prompts: PromptBatch,
-    classes: ClassSet,
+    classes: ClassSet | null,
     options: DecodeOptions,
     schedule: Schedule,
     cancellation?: Cancellation,

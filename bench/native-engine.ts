@@ -19,9 +19,10 @@ export function buildEngine(): void {
 
 /** seg-sam's engine with a bundle, in the precision that the addon took. */
 export function engineKind(size: Size, precision: string): PeerKind {
-  const { text_width } = JSON.parse(readFileSync(join(size.bundle, 'manifest.json'), 'utf8'))
+  const { text_width, semantic } = JSON.parse(readFileSync(join(size.bundle, 'manifest.json'), 'utf8'))
   const { classes } = JSON.parse(readFileSync(join(size.bundle, 'classes.json'), 'utf8'))
-  const numbers = [size.imageSize, size.maskSize, classes.length, text_width].map(String)
+  const named = semantic === 'trained' ? classes.length : 0
+  const numbers = [size.imageSize, size.maskSize, named, text_width].map(String)
   return {
     name: 'engine',
     about: 'the C++ engine with the same TorchScript, without Node.js',

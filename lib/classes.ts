@@ -78,7 +78,8 @@ export const classFileSchema = z.object({
 /** Class cards together with their vectors on the device. */
 export interface PreparedClasses {
   cards: readonly ClassCard[]
-  vectors: ClassSet
+  /** `null`: no class is to be named, and only binary masks are decoded. */
+  vectors: ClassSet | null
 }
 
 const RECENT_SETS = 16
@@ -86,6 +87,7 @@ const RECENT_SETS = 16
 /** The class cards of a loaded model, and the recently used selections of them. */
 export class ClassBook {
   #cards: readonly ClassCard[]
+  readonly #names: boolean
   readonly #model: Model
   readonly #encoder: SentenceEncoder
   /** Row-major (sentences of the card, width). Filled when a card is first asked for: a call may need only a few. */
@@ -93,7 +95,9 @@ export class ClassBook {
   readonly #recent = new Map<string, Promise<PreparedClasses>>()
   #all: Promise<PreparedClasses> | undefined
 
-  constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[]) {
+  /** @param names `false`: the cards are known, but nothing will be named by them, so that they are not embedded */
+  constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[], names: boolean) {
+    this.#names = names
     this.#model = model
     this.#encoder = encoder
     this.#cards = Object.freeze([...cards])
@@ -229,6 +233,7 @@ export class ClassBook {
   }
 
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
+    if (!this.#names) return { cards, vectors: null }
     await this.#embed(cards.filter((card) => !this.#embeddings.has(card)))
     const embeddings = cards.map((card) => this.#embeddings.get(card)!)
     const counts = Int32Array.from(embeddings, ({ length }) => length / this.#encoder.width)
@@ -242,6 +247,7 @@ export class ClassBook {
   }
 
   async #embed(cards: readonly ClassCard[]): Promise<void> {
+    if (!this.#names) return
     const embedded = await this.#encoder.embed(cards.flatMap(cardLines))
     let start = 0
     for (const card of cards) {

@@ -182,7 +182,8 @@ export class SegSam {
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
     const native = await loadNative(bundle, manifest, { device, precision, ...limits }, signal)
     const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
-    return new SegSam(native, verified, new ClassBook(native, encoder, classes), new SceneCache(sceneCacheBytes))
+    const names = manifest.semantic === 'trained' || !native.decodesBinary
+    return new SegSam(native, verified, new ClassBook(native, encoder, classes, names), new SceneCache(sceneCacheBytes))
   }
 
   /**

@@ -28,7 +28,7 @@ function bookOf({ failures = 0 } = {}) {
       })
     },
   } as unknown as Model
-  return { book: new ClassBook(model, encoder, cards), read }
+  return { book: new ClassBook(model, encoder, cards, true), read }
 }
 
 describe('class cards', () => {

@@ -22,6 +22,7 @@ namespace {
 
 struct Bench {
   std::shared_ptr<Model> model;
+  /// Null: an untrained bundle.
   std::shared_ptr<const ClassSet> classes;
   std::shared_ptr<Scene> scene;
   std::vector<uint8_t> pixels;
@@ -42,16 +43,21 @@ struct Bench {
     const auto count = static_cast<size_t>(prompts);
     const auto image = static_cast<size_t>(side * side);
     const auto grid = static_cast<size_t>(maskSize * maskSize);
-    const auto known = static_cast<size_t>(classes->size);
     std::vector<uint8_t> masks(count * image);
-    std::vector<uint8_t> semanticMasks(count * image);
     std::vector<float> logits(count * grid);
-    std::vector<float> semanticLogits(count * grid);
     std::vector<float> iou(count);
+    const PromptBatch batch{prompts, 2, points.data(), labels.data(), nullptr};
+    if (!classes) {
+      scene->decode(*model, batch, nullptr, 0.0f, {1, masks.data(), logits.data(), iou.data()});
+      return;
+    }
+    const auto known = static_cast<size_t>(classes->size);
+    std::vector<uint8_t> semanticMasks(count * image);
+    std::vector<float> semanticLogits(count * grid);
     std::vector<float> agreement(count);
     std::vector<float> probabilities(count * (known + 1));
     std::vector<float> presence(count * known);
-    scene->decode(*model, {prompts, 2, points.data(), labels.data(), nullptr}, *classes, 0.0f,
+    scene->decode(*model, batch, classes.get(), 0.0f,
                   {1, masks.data(), logits.data(), iou.data(), semanticMasks.data(), semanticLogits.data(),
                    agreement.data(), probabilities.data(), presence.data()});
   }
@@ -88,7 +94,7 @@ int main(int count, char** arguments) {
   bench.model = Model::load({bundle + "/encoder.pt", bundle + "/decoder.pt", bundle + "/text_encoder.pt"}, options);
   const std::vector<int32_t> sentences(static_cast<size_t>(std::stoll(arguments[5])), 1);
   const std::vector<float> embeddings(sentences.size() * static_cast<size_t>(options.textWidth), 0.1f);
-  bench.classes = bench.model->prepareClasses(embeddings.data(), sentences);
+  if (!sentences.empty()) bench.classes = bench.model->prepareClasses(embeddings.data(), sentences);
 
   std::string line;
   while (std::getline(std::cin, line)) {

@@ -97,6 +97,14 @@ class PromptDecoder(nn.Module):
         )
         return logits, iou, semantic_logits, so, co
 
+    @torch.jit.export
+    def decode_binary(
+        self, features: list[Tensor], points: Tensor, labels: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The first two of `decode`, by Dec_sag alone."""
+        sparse, dense, maps = self.prompt_encoder(points, labels, mask)
+        return self.mask_decoder(features, self.prompt_encoder.image_positions(), sparse, dense, maps)
+
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         return features
 

@@ -41,6 +41,18 @@ def test_class_tokens_do_not_depend_on_which_other_classes_are_asked(model):
 
 
 @torch.no_grad()
+def test_masks_alone_are_those_of_the_whole_decode(model):
+    decoder, features, tokens, summary = conditioned(model, classes=3)
+    points, labels = random_prompts(4, 2)
+    scripted = torch.jit.script(decoder)
+    for mask in (None, torch.randn(4, 1, model.config.mask_size, model.config.mask_size)):
+        logits, iou, *_ = decoder.decode(features, tokens, summary, points, labels, mask)
+        for module in (decoder, scripted):
+            alone = module.decode_binary(features, points, labels, mask)
+            assert torch.allclose(alone[0], logits, atol=1e-5) and torch.allclose(alone[1], iou, atol=1e-5)
+
+
+@torch.no_grad()
 def test_sentences_that_a_card_does_not_have_are_not_read(model):
     decoder = model.decoder()
     sentences = torch.randn(2, 4, 256)

@@ -34,6 +34,12 @@ struct DecoderOutput {
   at::Tensor otherClassLogits;
 };
 
+/// What the semantic-agnostic decoder alone says of P prompts, float32.
+struct BinaryOutput {
+  at::Tensor maskLogits;
+  at::Tensor iou;
+};
+
 /// The modules of a bundle, whatever format they are stored in. All tensors are on the backend's device; the image is
 /// in the encoder's type, everything else in float32. Throws Error, or what libtorch throws.
 class Backend {
@@ -51,6 +57,12 @@ class Backend {
   virtual DecoderOutput decode(const Features& features, const Conditioning& conditioning, const at::Tensor& points,
                                const at::Tensor& labels, const std::optional<at::Tensor>& mask) = 0;
 
+  /// The same with the semantic-agnostic decoder alone, where `decodesBinary`.
+  virtual BinaryOutput decodeBinary(const Features& features, const at::Tensor& points, const at::Tensor& labels,
+                                    const std::optional<at::Tensor>& mask) = 0;
+
+  /// Bundles of earlier versions do not.
+  virtual bool decodesBinary() const = 0;
   virtual bool hasTextEncoder() const = 0;
   /// Of all weights.
   virtual int64_t bytes() const = 0;

@@ -66,6 +66,7 @@ class Model {
 
   const ModelOptions& options() const { return options_; }
   bool hasTextEncoder() const { return backend_->hasTextEncoder(); }
+  bool decodesBinary() const { return backend_->decodesBinary(); }
   int64_t bytes() const { return backend_->bytes(); }
   Backend& backend() { return *backend_; }
   const std::shared_ptr<SceneMeter>& scenes() const { return scenes_; }

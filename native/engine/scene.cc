@@ -82,9 +82,13 @@ PromptBatch slice(const PromptBatch& prompts, int64_t begin, int64_t count, int6
           prompts.masks == nullptr ? nullptr : prompts.masks + begin * maskSize * maskSize};
 }
 
-DecodedViews slice(const DecodedViews& out, int64_t begin, int64_t maskSize, int64_t pixels, int64_t classes) {
+/// @param classes none where nothing is written of them
+DecodedViews slice(const DecodedViews& out, int64_t begin, int64_t maskSize, int64_t pixels, const ClassSet* classes) {
   const int64_t masks = begin * out.masksPerPrompt;
   const int64_t logits = maskSize * maskSize;
+  if (classes == nullptr) {
+    return {out.masksPerPrompt, out.masks + masks * pixels, out.logits + masks * logits, out.iou + masks};
+  }
   return {out.masksPerPrompt,
           out.masks + masks * pixels,
           out.logits + masks * logits,
@@ -92,8 +96,53 @@ DecodedViews slice(const DecodedViews& out, int64_t begin, int64_t maskSize, int
           out.semanticMasks + begin * pixels,
           out.semanticLogits + begin * logits,
           out.agreement + masks,
-          out.classProbabilities + begin * (classes + 1),
-          out.presence + begin * classes};
+          out.classProbabilities + begin * (classes->size + 1),
+          out.presence + begin * classes->size};
+}
+
+struct DecoderInput {
+  at::Tensor points;
+  at::Tensor labels;
+  std::optional<at::Tensor> mask;
+};
+
+/// On the model's device.
+DecoderInput inputOf(const std::vector<DecodeRequest>& requests, const Frame& frame, const ModelOptions& options) {
+  std::optional<at::Tensor> mask = inputMasks(requests, options.maskSize);
+  if (mask) mask = mask->to(options.device);
+  return {inputPoints(requests, frame).to(options.device), inputLabels(requests).to(options.device), std::move(mask)};
+}
+
+void writeMasks(const BinaryOutput& output, const std::vector<DecodeRequest>& parts, int64_t side) {
+  constexpr int64_t kMaskTokens = 4;
+  const int64_t count = countOf(parts);
+  expectShape(output.maskLogits, {count, kMaskTokens, side, side}, "decoder.pt: decode's mask logits");
+  expectShape(output.iou, {count, kMaskTokens}, "decoder.pt: decode's predicted IoU");
+  const at::Tensor maskLogits = toHost(output.maskLogits);
+  const at::Tensor iou = toHost(output.iou);
+  int64_t begin = 0;
+  for (const DecodeRequest& part : parts) {
+    const DecodedViews& out = part.out;
+    // Of SAM's mask tokens, the first is for a single mask and the others for three.
+    const int64_t first = out.masksPerPrompt == 1 ? 0 : 1;
+    const auto own = [&](const at::Tensor& values) {
+      return values.narrow(0, begin, part.prompts.count).narrow(1, first, out.masksPerPrompt);
+    };
+    write(own(maskLogits), out.logits);
+    write(own(iou), out.iou);
+    begin += part.prompts.count;
+  }
+}
+
+/// (n, side, side) logits to (n, H, W) masks.
+void upscale(const float* logits, int64_t count, int64_t side, const Frame& frame, float threshold, uint8_t* masks) {
+  const MaskUpscaler upscaler(side, frame);
+  for (int64_t i = 0; i < count; ++i) {
+    const std::vector<float> input = upscaler.toInput(logits + i * side * side);
+    uint8_t* mask = masks + i * frame.width * frame.height;
+    at::parallel_for(0, frame.height, kRowsPerTask,
+                     [&](int64_t begin, int64_t end) { upscaler.writeRows(input, threshold, begin, end, mask); });
+  }
 }
 
 }  // namespace
@@ -121,12 +170,12 @@ void Scene::copyFeatures(float* target) const {
   }
 }
 
-void Scene::decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
+void Scene::decode(Model& model, const PromptBatch& prompts, const ClassSet* classes, float threshold,
                    const DecodedViews& out) {
   decode(model, classes, {{prompts, threshold, out}});
 }
 
-void Scene::decode(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& requests) {
+void Scene::decode(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& requests) {
   const c10::InferenceMode inference;
   const int64_t maskSize = model.options().maskSize;
   const int64_t pixels = frame_.width * frame_.height;
@@ -138,7 +187,7 @@ void Scene::decode(Model& model, const ClassSet& classes, const std::vector<Deco
     for (int64_t begin = 0; begin < prompts.count;) {
       const int64_t count = std::min(room, prompts.count - begin);
       parts.push_back(
-          {slice(prompts, begin, count, maskSize), threshold, slice(out, begin, maskSize, pixels, classes.size)});
+          {slice(prompts, begin, count, maskSize), threshold, slice(out, begin, maskSize, pixels, classes)});
       begin += count;
       room -= count;
       if (room > 0) continue;
@@ -157,63 +206,63 @@ const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) 
   return *conditioning_;
 }
 
-void Scene::decodeChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
-  const at::Device device = model.options().device;
+void Scene::decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts) {
+  if (classes == nullptr) {
+    decodeBinaryChunk(model, parts);
+  } else {
+    decodeNamedChunk(model, *classes, parts);
+  }
+}
+
+void Scene::decodeBinaryChunk(Model& model, const std::vector<DecodeRequest>& parts) {
+  const DecoderInput input = inputOf(parts, frame_, model.options());
+  const BinaryOutput output = model.backend().decodeBinary(features_, input.points, input.labels, input.mask);
+  writeMasks(output, parts, model.options().maskSize);
+  for (const DecodeRequest& part : parts) upscaleMasks(part, model.options().maskSize);
+}
+
+void Scene::decodeNamedChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
   const int64_t side = model.options().maskSize;
   const int64_t count = countOf(parts);
-  std::optional<at::Tensor> mask = inputMasks(parts, side);
-  if (mask) mask = mask->to(device);
+  const DecoderInput input = inputOf(parts, frame_, model.options());
   const DecoderOutput output =
-      model.backend().decode(features_, conditionedOn(model, classes), inputPoints(parts, frame_).to(device),
-                             inputLabels(parts).to(device), mask);
+      model.backend().decode(features_, conditionedOn(model, classes), input.points, input.labels, input.mask);
 
-  constexpr int64_t kMaskTokens = 4;
-  expectShape(output.maskLogits, {count, kMaskTokens, side, side}, "decoder.pt: decode's mask logits");
-  expectShape(output.iou, {count, kMaskTokens}, "decoder.pt: decode's predicted IoU");
   expectShape(output.semanticLogits, {count, 1, side, side}, "decoder.pt: decode's semantic logits");
   expectShape(output.promptedClassLogits, {count, classes.size + 1}, "decoder.pt: decode's SO class logits");
   const at::Tensor& others = output.otherClassLogits;
   expectShape(others, {count, others.dim() == 3 ? std::max<int64_t>(1, others.size(1)) : 1, classes.size + 1},
               "decoder.pt: decode's CO class logits");
+  writeMasks({output.maskLogits, output.iou}, parts, side);
 
-  const at::Tensor maskLogits = toHost(output.maskLogits);
-  const at::Tensor iou = toHost(output.iou);
   const at::Tensor semanticLogits = toHost(output.semanticLogits);
   const at::Tensor classProbabilities = toHost(output.promptedClassLogits.to(at::kFloat).softmax(-1));
   const at::Tensor presence = toHost(others.to(at::kFloat).softmax(-1).narrow(2, 0, classes.size).amax(1));
   int64_t begin = 0;
   for (const DecodeRequest& part : parts) {
-    const DecodedViews& out = part.out;
     const auto own = [&](const at::Tensor& values) { return values.narrow(0, begin, part.prompts.count); };
-    // Of SAM's mask tokens, the first is for a single mask and the others for three.
-    const int64_t first = out.masksPerPrompt == 1 ? 0 : 1;
-    write(own(maskLogits).narrow(1, first, out.masksPerPrompt), out.logits);
-    write(own(iou).narrow(1, first, out.masksPerPrompt), out.iou);
-    write(own(semanticLogits), out.semanticLogits);
-    write(own(classProbabilities), out.classProbabilities);
-    write(own(presence), out.presence);
-    upscale(part, side);
+    write(own(semanticLogits), part.out.semanticLogits);
+    write(own(classProbabilities), part.out.classProbabilities);
+    write(own(presence), part.out.presence);
+    upscaleMasks(part, side);
+    upscaleSemanticMasks(part, side);
     begin += part.prompts.count;
   }
 }
 
-void Scene::upscale(const DecodeRequest& request, int64_t maskSize) const {
+void Scene::upscaleMasks(const DecodeRequest& request, int64_t maskSize) const {
+  const int64_t masks = request.prompts.count * request.out.masksPerPrompt;
+  upscale(request.out.logits, masks, maskSize, frame_, request.threshold, request.out.masks);
+}
+
+/// And how far the masks, which are upscaled already, agree with them.
+void Scene::upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize) const {
   const DecodedViews& out = request.out;
-  const MaskUpscaler upscaler(maskSize, frame_);
+  upscale(out.semanticLogits, request.prompts.count, maskSize, frame_, request.threshold, out.semanticMasks);
   const int64_t pixels = frame_.width * frame_.height;
-  const auto writeMask = [&, threshold = request.threshold](const float* logits, uint8_t* mask) {
-    const std::vector<float> input = upscaler.toInput(logits);
-    at::parallel_for(0, frame_.height, kRowsPerTask,
-                     [&](int64_t begin, int64_t end) { upscaler.writeRows(input, threshold, begin, end, mask); });
-  };
-  for (int64_t prompt = 0; prompt < request.prompts.count; ++prompt) {
-    uint8_t* semantic = out.semanticMasks + prompt * pixels;
-    writeMask(out.semanticLogits + prompt * maskSize * maskSize, semantic);
-    for (int64_t i = prompt * out.masksPerPrompt; i < (prompt + 1) * out.masksPerPrompt; ++i) {
-      uint8_t* mask = out.masks + i * pixels;
-      writeMask(out.logits + i * maskSize * maskSize, mask);
-      out.agreement[i] = static_cast<float>(maskIou(mask, semantic, pixels));
-    }
+  for (int64_t i = 0; i < request.prompts.count * out.masksPerPrompt; ++i) {
+    const uint8_t* semantic = out.semanticMasks + i / out.masksPerPrompt * pixels;
+    out.agreement[i] = static_cast<float>(maskIou(out.masks + i * pixels, semantic, pixels));
   }
 }
 

@@ -21,17 +21,18 @@ struct PromptBatch {
   const float* masks;
 };
 
-/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`.
+/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`. Without classes nothing is
+/// written from `semanticMasks` on.
 struct DecodedViews {
   int64_t masksPerPrompt;
   uint8_t* masks;
   float* logits;
   float* iou;
-  uint8_t* semanticMasks;
-  float* semanticLogits;
-  float* agreement;
-  float* classProbabilities;
-  float* presence;
+  uint8_t* semanticMasks = nullptr;
+  float* semanticLogits = nullptr;
+  float* agreement = nullptr;
+  float* classProbabilities = nullptr;
+  float* presence = nullptr;
 };
 
 /// One caller's prompts.
@@ -56,12 +57,14 @@ class Scene {
   ~Scene();
 
   /// Decodes in chunks that bound the memory; no prompt's result depends on the others.
-  void decode(Model& model, const PromptBatch& prompts, const ClassSet& classes, float threshold,
+  ///
+  /// @param classes null: by the semantic-agnostic decoder alone, where the model `decodesBinary`
+  void decode(Model& model, const PromptBatch& prompts, const ClassSet* classes, float threshold,
               const DecodedViews& out);
 
   /// The same for several callers at once. Their prompts have the same number of points, all of them with a mask or
   /// none.
-  void decode(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& requests);
+  void decode(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& requests);
 
   const Frame& frame() const { return frame_; }
   /// float32, on the model's device.
@@ -73,8 +76,11 @@ class Scene {
 
  private:
   const Conditioning& conditionedOn(Model& model, const ClassSet& classes);
-  void decodeChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
-  void upscale(const DecodeRequest& request, int64_t maskSize) const;
+  void decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts);
+  void decodeBinaryChunk(Model& model, const std::vector<DecodeRequest>& parts);
+  void decodeNamedChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
+  void upscaleMasks(const DecodeRequest& request, int64_t maskSize) const;
+  void upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize) const;
 
   Features features_;
   Frame frame_;

@@ -20,11 +20,13 @@ namespace {
 using torch::jit::IValue;
 using torch::jit::Module;
 
-/// A method that a module of a bundle must have.
+/// A method of a module of a bundle.
 struct Signature {
   const char* method;
   /// As TorchScript writes it, without `self`.
   const char* types;
+  /// Bundles of earlier versions lack it.
+  bool isOptional = false;
 };
 
 std::string typesOf(const c10::FunctionSchema& schema) {
@@ -60,6 +62,8 @@ class FrozenModule {
     return module_.get_method(method)(std::move(arguments));
   }
 
+  bool has(const char* method) const { return module_.find_method(method).has_value(); }
+
   int64_t bytes() const { return bytes_; }
 
  private:
@@ -71,6 +75,7 @@ class FrozenModule {
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
+      if (!method && signature.isOptional) continue;
       if (!method) throw Error(kBundleInvalid, path_ + " has no method " + signature.method);
       const std::string types = typesOf(method->function().getSchema());
       if (types != signature.types) {
@@ -80,6 +85,7 @@ class FrozenModule {
     }
     module_ = torch::jit::freeze_module(module, preserved);
     for (const Signature& signature : methods) {
+      if (signature.isOptional && !has(signature.method)) continue;
       auto graph = module_.get_method(signature.method).graph();
       torch::jit::OptimizeFrozenGraph(graph);
     }
@@ -110,7 +116,8 @@ class TorchScriptBackend : public Backend {
                   {"condition", "(List[Tensor], Tensor) -> Tuple[Tensor, Tensor]"},
                   {"decode",
                    "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
-                   "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"}},
+                   "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
+                  {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
                  device, at::kFloat) {
     if (files.textEncoder) {
       text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", "(Tensor, Tensor) -> Tensor"}}, device,
@@ -146,6 +153,16 @@ class TorchScriptBackend : public Backend {
     return {tensors[0].toTensor(), tensors[1].toTensor(), tensors[2].toTensor(), tensors[3].toTensor(),
             tensors[4].toTensor()};
   }
+
+  BinaryOutput decodeBinary(const Features& features, const at::Tensor& points, const at::Tensor& labels,
+                            const std::optional<at::Tensor>& mask) override {
+    const IValue result = decoder_.call(
+        "decode_binary", {c10::List<at::Tensor>(features), points, labels, mask ? IValue(*mask) : IValue()});
+    const std::vector<IValue> tensors = result.toTupleRef().elements().vec();
+    return {tensors[0].toTensor(), tensors[1].toTensor()};
+  }
+
+  bool decodesBinary() const override { return decoder_.has("decode_binary"); }
 
   bool hasTextEncoder() const override { return text_.has_value(); }
 

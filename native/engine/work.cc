@@ -53,7 +53,7 @@ bool DecodeWork::joins(const Work& other, int64_t total) const {
 void DecodeWork::runWith(const std::vector<Work*>& others) {
   std::vector<DecodeRequest> requests = {request()};
   for (Work* other : others) requests.push_back(static_cast<DecodeWork*>(other)->request());
-  scene_->decode(*model_, *classes_, requests);
+  scene_->decode(*model_, classes_.get(), requests);
 }
 
 }  // namespace segsam

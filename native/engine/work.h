@@ -66,6 +66,7 @@ struct Prompts {
 /// to the model's `maxDecodeBatch`.
 class DecodeWork : public Work {
  public:
+  /// @param classes null: masks alone
   /// @param out written to when it runs, not owned
   DecodeWork(std::shared_ptr<Model> model, std::shared_ptr<Scene> scene, std::shared_ptr<const ClassSet> classes,
              Prompts prompts, float threshold, const DecodedViews& out);

@@ -344,6 +344,11 @@ Napi::Function modelClass(Napi::Env env) {
                      const Precision precision = unwrap<ModelObject>(info.This()).handle->options().precision;
                      return Napi::String::New(info.Env(), kPrecisions[static_cast<int>(precision)].name);
                    }),
+            getter("decodesBinary",
+                   [](const Napi::CallbackInfo& info) -> Napi::Value {
+                     return Napi::Boolean::New(info.Env(),
+                                               unwrap<ModelObject>(info.This()).handle->model()->decodesBinary());
+                   }),
             getter("disposed", [](const Napi::CallbackInfo& info) -> Napi::Value {
               return Napi::Boolean::New(info.Env(), unwrap<ModelObject>(info.This()).handle->disposed());
             })});

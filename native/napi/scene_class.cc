@@ -106,6 +106,22 @@ constexpr const char* kResultNames[] = {
     "masks", "logits", "iou", "semanticMasks", "semanticLogits", "agreement", "classProbabilities", "presence"};
 static_assert(std::size(kResultNames) == kResults);
 
+/// Null: none are to be named.
+std::shared_ptr<const ClassSet> readClasses(const Napi::Value& value, const SceneObject& scene) {
+  if (value.IsNull()) {
+    if (!scene.model->model()->decodesBinary()) {
+      throw Error(kInvalidArgument, "The bundle cannot decode without classes: its decoder.pt has no decode_binary");
+    }
+    return nullptr;
+  }
+  const ClassSetObject& classSet = unwrap<ClassSetObject>(value);
+  if (!classSet.classes) throw Error(kDisposed, "The class set was disposed");
+  if (classSet.model != scene.model) {
+    throw Error(kInvalidArgument, "The class set is of another model than the scene");
+  }
+  return classSet.classes;
+}
+
 Napi::Value decode(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return rejecting(env, [&] {
@@ -116,14 +132,10 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     Prompts prompts = readPrompts(info[0], modelOptions.maskSize);
     const Schedule schedule = readSchedule(info[3], WorkKind::kDecode, object.model->traffic());
 
-    const ClassSetObject& classSet = unwrap<ClassSetObject>(info[1]);
     const std::shared_ptr<Model> model = object.model->model();
     const std::shared_ptr<Scene> scene = object.scene;
-    const std::shared_ptr<const ClassSet> classes = classSet.classes;
     if (!scene) throw Error(kDisposed, "The scene was disposed");
-    if (!classes) throw Error(kDisposed, "The class set was disposed");
-    if (classSet.model != object.model)
-      throw Error(kInvalidArgument, "The class set is of another model than the scene");
+    const std::shared_ptr<const ClassSet> classes = readClasses(info[1], object);
 
     const int64_t count = prompts.count;
     const int64_t masks = product(count, options.masksPerPrompt);
@@ -142,11 +154,12 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     }
     const auto logitArray = newArray<float>(env, product(masks, logits));
     const auto iou = newArray<float>(env, masks);
-    const auto semanticMasks = newArray<uint8_t>(env, product(count, pixels));
-    const auto semanticLogits = newArray<float>(env, product(count, logits));
-    const auto agreement = newArray<float>(env, masks);
-    const auto classProbabilities = newArray<float>(env, product(count, classes->size + 1));
-    const auto presence = newArray<float>(env, product(count, classes->size));
+    const int64_t named = classes ? count : 0;
+    const auto semanticMasks = newArray<uint8_t>(env, product(named, pixels));
+    const auto semanticLogits = newArray<float>(env, product(named, logits));
+    const auto agreement = newArray<float>(env, classes ? masks : 0);
+    const auto classProbabilities = newArray<float>(env, classes ? product(count, classes->size + 1) : 0);
+    const auto presence = newArray<float>(env, classes ? product(count, classes->size) : 0);
     const DecodedViews views{options.masksPerPrompt, maskArray.elements,          logitArray.elements,
                              iou.elements,           semanticMasks.elements,      semanticLogits.elements,
                              agreement.elements,     classProbabilities.elements, presence.elements};

@@ -84,6 +84,13 @@ class FakeBackend : public Backend {
     return {masks, values, -masks.narrow(1, 0, 1), at::arange(classes + 1, at::kFloat).expand({count, classes + 1}),
             at::stack({at::zeros({classes + 1}), at::arange(classes + 1, at::kFloat)}).expand({count, 2, classes + 1})};
   }
+  BinaryOutput decodeBinary(const Features& features, const at::Tensor& points, const at::Tensor& labels,
+                            const std::optional<at::Tensor>& mask) override {
+    const Conditioning any{at::zeros({1, 1, 1}), at::zeros({1, 1, 1})};
+    const DecoderOutput output = decode(features, any, points, labels, mask);
+    return {output.maskLogits, output.iou};
+  }
+  bool decodesBinary() const override { return true; }
   bool hasTextEncoder() const override { return true; }
   int64_t bytes() const override { return 0; }
 
@@ -254,7 +261,7 @@ TEST("points reach the decoder in pixels of the input, labels as they are, paddi
   const std::vector<float> points{63, 8, 10, 4};
   const std::vector<int32_t> labels{1, -1};
   Decoded decoded(*scene, 1, 1, 8, 2);
-  scene->decode(*fake.model, {1, 2, points.data(), labels.data(), nullptr}, *classes, 0, decoded.views);
+  scene->decode(*fake.model, {1, 2, points.data(), labels.data(), nullptr}, classes.get(), 0, decoded.views);
   EXPECT(at::equal(fake.backend->lastPoints, at::tensor({31.5f, 4.0f, 0.0f, 0.0f}).reshape({1, 2, 2})));
   EXPECT(at::equal(fake.backend->lastLabels, at::tensor({1, -1}, at::kLong).reshape({1, 2})));
 }
@@ -267,10 +274,10 @@ TEST("one mask is SAM's first token, three are the others") {
   const int32_t label = 1;
   const PromptBatch prompt{1, 1, point.data(), &label, nullptr};
   Decoded single(*scene, 1, 1, 8, 2);
-  scene->decode(*fake.model, prompt, *classes, 0, single.views);
+  scene->decode(*fake.model, prompt, classes.get(), 0, single.views);
   EXPECT_EQUAL(single.iou, std::vector<float>{5});
   Decoded three(*scene, 1, 3, 8, 2);
-  scene->decode(*fake.model, prompt, *classes, 0, three.views);
+  scene->decode(*fake.model, prompt, classes.get(), 0, three.views);
   EXPECT_EQUAL(three.iou, (std::vector<float>{6, 7, 8}));
   EXPECT_EQUAL(three.logits[2 * 64], 8.0f);
 }
@@ -282,11 +289,31 @@ TEST("class logits become probabilities, and presence the best of the tokens wit
   const std::vector<float> point{5, 5};
   const int32_t label = 1;
   Decoded decoded(*scene, 1, 1, 8, 2);
-  scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *classes, 0, decoded.views);
+  scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, classes.get(), 0, decoded.views);
   const double sum = 1 + std::exp(1.0) + std::exp(2.0);
   for (int i = 0; i < 3; ++i) EXPECT_NEAR(decoded.classProbabilities[i], std::exp(i) / sum, 1e-6);
   EXPECT_NEAR(decoded.presence[0], 1.0 / 3, 1e-6);
   EXPECT_NEAR(decoded.presence[1], 1.0 / 3, 1e-6);
+}
+
+TEST("without classes masks alone are decoded, the same") {
+  FakeModel fake;
+  const auto scene = fake.scene(40, 24);
+  const auto classes = twoClasses(*fake.model);
+  constexpr int64_t kCount = 3;
+  const std::vector<float> points{5, 5, 10, 4, 30, 20};
+  const std::vector<int32_t> labels{1, 1, 1};
+  const PromptBatch prompts{kCount, 1, points.data(), labels.data(), nullptr};
+  Decoded named(*scene, kCount, 3, 8, 2);
+  scene->decode(*fake.model, prompts, classes.get(), 8.5f, named.views);
+  Decoded binary(*scene, kCount, 3, 8, 2);
+  const int conditioned = fake.backend->conditioned;
+  const DecodedViews& all = binary.views;
+  scene->decode(*fake.model, prompts, nullptr, 8.5f, {3, all.masks, all.logits, all.iou});
+  EXPECT_EQUAL(binary.masks, named.masks);
+  EXPECT_EQUAL(binary.logits, named.logits);
+  EXPECT_EQUAL(binary.iou, named.iou);
+  EXPECT_EQUAL(fake.backend->conditioned, conditioned);
 }
 
 TEST("agreement is the IoU of the two decoders' masks") {
@@ -298,11 +325,11 @@ TEST("agreement is the IoU of the two decoders' masks") {
   const int32_t label = 1;
   const PromptBatch prompt{1, 1, point.data(), &label, nullptr};
   Decoded decoded(*scene, 1, 1, 8, 2);
-  scene->decode(*fake.model, prompt, *classes, 0, decoded.views);
+  scene->decode(*fake.model, prompt, classes.get(), 0, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 0.0f);
   EXPECT(std::count(decoded.masks.begin(), decoded.masks.end(), 1) == 8000);
   EXPECT(std::count(decoded.semanticMasks.begin(), decoded.semanticMasks.end(), 0) == 8000);
-  scene->decode(*fake.model, prompt, *classes, 100, decoded.views);
+  scene->decode(*fake.model, prompt, classes.get(), 100, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 1.0f);
 }
 
@@ -315,7 +342,7 @@ TEST("conditioning is computed once for a scene and class set") {
   const int32_t label = 1;
   Decoded decoded(*scene, 1, 1, 8, 2);
   for (const auto& set : {classes, classes, others, others, classes}) {
-    scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *set, 0, decoded.views);
+    scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, set.get(), 0, decoded.views);
   }
   EXPECT_EQUAL(fake.backend->conditioned, 3);
 }
@@ -330,7 +357,7 @@ TEST("many prompts are split, and each gets its own result") {
   for (int64_t i = 0; i < kCount; ++i) points.insert(points.end(), {i * 0.25f, 1.0f});
   const std::vector<int32_t> labels(kCount, 1);
   Decoded decoded(*scene, kCount, 3, kSide, 2);
-  scene->decode(*fake.model, {kCount, 1, points.data(), labels.data(), nullptr}, *classes, 0, decoded.views);
+  scene->decode(*fake.model, {kCount, 1, points.data(), labels.data(), nullptr}, classes.get(), 0, decoded.views);
   EXPECT(fake.backend->chunks.size() > 1);
   EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), kCount);
   for (int64_t i = 0; i < kCount; ++i) {
@@ -369,7 +396,7 @@ TEST("prompts of several callers in one pass give what each gives alone, across 
   std::vector<DecodeRequest> requests;
   for (size_t i = 0; i < callers.size(); ++i) {
     const PromptBatch prompts{callers[i].count, 1, points[i].data(), labels.data(), nullptr};
-    scene->decode(*fake.model, prompts, *classes, callers[i].threshold, alone[i].views);
+    scene->decode(*fake.model, prompts, classes.get(), callers[i].threshold, alone[i].views);
     requests.push_back({prompts, callers[i].threshold, together[i].views});
   }
   fake.backend->chunks.clear();
@@ -478,7 +505,7 @@ TEST("a decoder that answers in another shape is an invalid bundle") {
   const int32_t label = 1;
   Decoded decoded(*scene, 1, 1, 8, 2);
   EXPECT_ERROR("BUNDLE_INVALID",
-               scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, *classes, 0, decoded.views));
+               scene->decode(*fake.model, {1, 1, point.data(), &label, nullptr}, classes.get(), 0, decoded.views));
 }
 
 TEST("a TorchScript bundle is loaded, converted and run through") {
