@@ -11,8 +11,8 @@ export interface Axes {
   ends: readonly [PlanePoint, PlanePoint]
 }
 
-/** Lengths that differ by less, as a share, are the same. */
-export const SAME = 1e-9
+/** Lengths that differ by less, as a share, are the same: files have places in the patient to seven digits. */
+export const SAME = 1e-6
 
 /**
  * Long and short axis of the points of an outline. Where several long axes are equal, the one with the longest short axis.

@@ -18,13 +18,13 @@ nib = pytest.importorskip("nibabel")
 pytest.importorskip("pycocotools")
 pytest.importorskip("shapely")
 pytest.importorskip("skimage")
-from nibabel.affines import from_matvec  # noqa: E402
-from nibabel.eulerangles import euler2mat  # noqa: E402
-from pycocotools import mask as coco_mask  # noqa: E402
-from pycocotools.coco import COCO  # noqa: E402
-from shapely import LineString, MultiPoint, contains_xy  # noqa: E402
-from shapely.geometry import shape as shapely_shape  # noqa: E402
-from skimage.measure import regionprops  # noqa: E402
+from nibabel.affines import from_matvec
+from nibabel.eulerangles import euler2mat
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from shapely import LineString, MultiPoint, contains_xy
+from shapely.geometry import shape as shapely_shape
+from skimage.measure import regionprops
 
 HERE = Path(__file__).parent
 SHAPE = (19, 16, 7)
@@ -208,7 +208,7 @@ def brute_force_axes(points: np.ndarray) -> tuple[float, float]:
     lengths = squareform(pdist(points))
     long = lengths.max()
     short = 0.0
-    for i, j in np.argwhere(np.triu(lengths >= long * (1 - 1e-9))):
+    for i, j in np.argwhere(np.triu(lengths >= long * (1 - 1e-6))):
         a, along = points[i], (points[j] - points[i]) / lengths[i, j]
         across = np.array([-along[1], along[0]]) * 2 * long
         for corner in corners:
@@ -251,7 +251,7 @@ def test_measurements_of_volumes(written, name):
         slices = [np.take(mask, i, axis) for i in range(mask.shape[axis])]
         axes = [brute_force_axes(edge_middles(each) @ plane) if each.any() else (0, 0) for each in slices]
         longest = max(long for long, _ in axes)
-        best = next(i for i, (long, _) in enumerate(axes) if long >= longest * (1 - 1e-9))
+        best = next(i for i, (long, _) in enumerate(axes) if long >= longest * (1 - 1e-6))
         assert found["axes"]["slice"] == best
         assert found["axes"]["long"] == pytest.approx(axes[best][0], rel=1e-5)
         assert found["axes"]["short"] == pytest.approx(axes[best][1], rel=1e-5)
