@@ -21,6 +21,11 @@ export interface VolumeSegment {
   /** `#RRGGBB` */
   colour: string
   mask: VoxelMask
+  /**
+   * How probable it is that a voxel belongs to the object, 0 to 1: one value a voxel of the box of `mask`, in its order.
+   * Only a fractional DICOM segmentation has it. Left out where nothing knows it.
+   */
+  fractions?: Float32Array
 }
 
 /** What was segmented in a volume, and by what: all that the writers of files need. */
