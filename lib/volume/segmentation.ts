@@ -9,6 +9,11 @@ import { VoxelMask } from './voxel-mask.js'
 /** One object of a volume, or all voxels of a class. Segments may overlap. */
 export interface VolumeSegment extends ObjectDescription {
   mask: VoxelMask
+  /**
+   * How probable it is that a voxel belongs to the object, 0 to 1: one value a voxel of the box of `mask`, in its order.
+   * Only a fractional DICOM segmentation has it. Left out where nothing knows it.
+   */
+  fractions?: Float32Array
 }
 
 /** What was segmented in a volume, and by what: all that the writers of files need. */
