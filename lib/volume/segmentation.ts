@@ -52,7 +52,12 @@ export function segmentationOfLabelMap(
   return { volume, segments: segmentsOf(volume, slice, objectsOfLabelMap(map)), model }
 }
 
-function segmentsOf({ shape }: Volume, { plane }: VolumeSlice, objects: readonly ImageObject[]): VolumeSegment[] {
+/** Objects of a slice as objects of its volume. */
+export function segmentsOf(
+  { shape }: Volume,
+  { plane }: Pick<VolumeSlice, 'plane'>,
+  objects: readonly ImageObject[],
+): VolumeSegment[] {
   return objects.map(({ mask, ...object }) => ({ ...object, mask: VoxelMask.ofSlices(shape, [{ plane, mask }]) }))
 }
 

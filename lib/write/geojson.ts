@@ -1,7 +1,7 @@
 import type { ClassCode } from '../classes.js'
+import { rgbOf } from '../dicom/write/colour.js'
 import { checkImageSegmentation, type ImageObject, type ImageSegmentation } from '../image-segmentation.js'
 import type { Polygon, Ring } from '../mask.js'
-import { rgbOf } from './colour.js'
 import { corners } from './corners.js'
 import { simplePolygon } from './simple-rings.js'
 

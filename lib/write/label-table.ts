@@ -1,6 +1,6 @@
 import type { ClassCode } from '../classes.js'
+import { rgbOf } from '../dicom/write/colour.js'
 import { checkSegmentation, type VolumeSegmentation } from '../volume/segmentation.js'
-import { rgbOf } from './colour.js'
 import { layersOf } from './layers.js'
 
 /** What the values of a label map stand for. */

@@ -1,8 +1,9 @@
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { type Code, propertyOf } from '../dicom/write/codes.js'
+import { rgbOf } from '../dicom/write/colour.js'
 import { type Affine, stepOf, type Vector } from '../volume/affine.js'
 import { checkSegmentation, type VolumeSegment, type VolumeSegmentation } from '../volume/segmentation.js'
-import { rgbOf } from './colour.js'
 import { bytesOf, type LabelData, type Layers, layersOf } from './layers.js'
 
 /** By bytes. */
@@ -59,15 +60,16 @@ function vector(values: Vector): string {
   return `(${values.join(',')})`
 }
 
-function pairs({ name, colour, class: found, mask, ...rest }: VolumeSegment, index: number, layer: number): string[] {
+function pairs(segment: VolumeSegment, index: number, layer: number): string[] {
+  const { name, colour, class: found, mask, probability, predictedIou } = segment
   const { origin, size } = mask
   const extent = [0, 1, 2].flatMap((axis) => [origin[axis]!, origin[axis]! + size[axis]! - 1])
   const channels = rgbOf(colour).map((channel) => (channel / 255).toFixed(6))
   const tags = [
-    `TerminologyEntry:${terminology(found)}`,
+    `TerminologyEntry:${terminology(segment)}`,
     ...(found ? [`SegSam.Class:${plain(found.id)}`] : []),
-    ...(rest.probability === null ? [] : [`SegSam.Probability:${rest.probability}`]),
-    ...(rest.predictedIou === null ? [] : [`SegSam.PredictedIou:${rest.predictedIou}`]),
+    ...(probability === null ? [] : [`SegSam.Probability:${probability}`]),
+    ...(predictedIou === null ? [] : [`SegSam.PredictedIou:${predictedIou}`]),
   ]
   const values = {
     ID: `Segment_${index + 1}`,
@@ -83,20 +85,15 @@ function pairs({ name, colour, class: found, mask, ...rest }: VolumeSegment, ind
   return Object.entries(values).map(([key, value]) => `Segment${index}_${key}:=${escaped(`${value}`)}`)
 }
 
-/**
- * Context, category, type, modifier, anatomic context, region, modifier. The code of the class is the type; where there is
- * none, it is Slicer's for a segment that nobody named.
- */
-function terminology(found: VolumeSegment['class']): string {
-  const tissue = 'SCT^85756007^Tissue'
-  const code = found?.codes.find(({ scheme }) => scheme === 'SCT') ?? found?.codes[0]
-  const category = code ? 'SCT^123037004^Anatomical Structure' : tissue
-  const type = code ? [code.scheme, code.value, code.meaning ?? found!.name].map(plain).join('^') : tissue
+/** Context, category, type, modifier, anatomic context, region, modifier; the same codes as in a DICOM segmentation. */
+function terminology(segment: VolumeSegment): string {
+  const { category, type, modifier } = propertyOf(segment)
   const [context, anatomic] = [
     'Segmentation category and type - 3D Slicer General Anatomy list',
     'Anatomic codes - DICOM master list',
   ]
-  return [context, category, type, '^^', anatomic, '^^', '^^'].join('~')
+  const triplet = (code: Code | null) => (code ? code.map(plain).join('^') : '^^')
+  return [context, triplet(category), triplet(type), triplet(modifier), anatomic, '^^', '^^'].join('~')
 }
 
 /** Without the characters that divide the parts of a tag. */
