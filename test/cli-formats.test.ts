@@ -42,6 +42,7 @@ test('a DICOM slice in every format, and nothing of the patient', async () => {
     '--out',
     out,
     '--json',
+    '--threshold=-1000',
   )
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   const result = JSON.parse(stdout)
