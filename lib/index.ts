@@ -3,6 +3,10 @@ export { type BundleFile, type BundleReport, inspectBundle, type Manifest } from
 export type { CallOptions } from './call.js'
 export type { ClassCard, ClassCode, NewClassCard } from './classes.js'
 export { listSeries, type Series } from './dicom/series.js'
+export type { StudyHeader } from './dicom/study-header.js'
+export { type RTStructOptions, toRTStruct } from './dicom/write/rtstruct.js'
+export { toDicomSeg } from './dicom/write/seg.js'
+export type { DicomSegOptions } from './dicom/write/seg-options.js'
 export { SegSamError, type SegSamErrorCode } from './errors.js'
 export { FoundObject } from './everything/found-object.js'
 export type { EverythingOptions } from './everything/options.js'
@@ -10,6 +14,13 @@ export type { PresenceOptions } from './everything/presence.js'
 export type { FileInput, FileStream } from './files/content.js'
 export { type ReadVolumeOptions, readVolume } from './files/read-volume.js'
 export { type MedicalImage, type PixelData, type ReadImageOptions, readImage } from './image.js'
+export {
+  type ImageObject,
+  type ImageSegmentation,
+  type ObjectDescription,
+  objectsOfHits,
+  objectsOfLabelMap,
+} from './image-segmentation.js'
 export type { LabelMapOptions } from './label-map/options.js'
 export type { RegionRules, RegionRulesByClass } from './label-map/regions.js'
 export { type LabelledClass, type LabelledInstance, LabelMap } from './label-map.js'
@@ -23,6 +34,10 @@ export {
   type Rle,
   type UncompressedRle,
 } from './mask.js'
+export { toCSV } from './measure/csv.js'
+export type { Intensity } from './measure/intensity.js'
+export { type MeasureOptions, measure, type SegmentAxes, type SegmentMeasurement } from './measure/measure.js'
+export { measureObjects, type ObjectAxes, type ObjectMeasurement } from './measure/measure-objects.js'
 export {
   type DefineClassOptions,
   type EncodeOptions,
@@ -74,3 +89,9 @@ export {
   type WindowChoice,
   type WindowPreset,
 } from './window.js'
+export { type CocoAnnotation, type CocoCategory, type CocoDataset, type CocoOptions, toCOCO } from './write/coco.js'
+export { type GeoJson, type GeoJsonFeature, toGeoJSON } from './write/geojson.js'
+export { type LabelEntry, type LabelTable, labelTable, toITKSnapLabels } from './write/label-table.js'
+export { type NiftiWriteOptions, toNIfTI } from './write/nifti.js'
+export { toSegNRRD } from './write/nrrd.js'
+export { toSVG } from './write/svg.js'

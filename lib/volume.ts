@@ -1,3 +1,4 @@
+import type { StudyHeader } from './dicom/study-header.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { MedicalImage } from './image.js'
 import { checkOptions } from './options.js'
@@ -30,13 +31,15 @@ export type VolumeWarningCode =
   /** Files of the folder that cannot be read, or are no images. */
   | 'SKIPPED_FILES'
 
-/** What a series of DICOM files says of itself; no tag of the patient. */
+/** What a series of DICOM files says of itself; nothing of the patient that a program or a log can see. */
 export interface DicomSource {
   studyInstanceUid: string | null
   seriesInstanceUid: string | null
   frameOfReferenceUid: string | null
   /** One for each slice, in their order along the third axis. */
   slices: readonly DicomSlice[]
+  /** What the files say of the patient and study, for the writers of DICOM files; shows nothing of it. */
+  header?: StudyHeader
 }
 
 export interface DicomSlice {

@@ -32,6 +32,8 @@ export interface Input {
   window: [number, number] | undefined
   /** `null` for a picture. */
   slice: SliceResult | null
+  /** The volume that the slice is of; `null` for a picture. */
+  volume: Volume | null
 }
 
 /** Which slice of a volume an image is, in the JSON of a command. */
@@ -71,7 +73,7 @@ export async function readInput(path: string, options: InputOptions): Promise<In
   const { page, series, index, header } = options
   if (!(await isVolume(path))) {
     const image = await readImage(path, { ...(page !== undefined && { page }) })
-    return { image, window: linearEnds(options.window), slice: null }
+    return { image, window: linearEnds(options.window), slice: null, volume: null }
   }
   if (page !== undefined)
     throw new SegSamError('INVALID_ARGUMENT', `${path} is a volume: choose by --slice, not --page.`)
@@ -83,7 +85,7 @@ export async function readInput(path: string, options: InputOptions): Promise<In
   const image = sliceOf(volume, path, options)
   const { axis, plane, spacing, window } = image
   const slice = { axis, index: image.index, plane, spacing, window, warnings: volume.warnings }
-  return { image, window: undefined, slice }
+  return { image, window: undefined, slice, volume }
 }
 
 function linearEnds(choice: WindowChoice | undefined): [number, number] | undefined {

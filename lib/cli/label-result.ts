@@ -1,6 +1,7 @@
 import { classColour } from '../label-map/colours.js'
 import type { LabelledClass, LabelMap } from '../label-map.js'
 import type { Hit } from '../scene.js'
+import type { FormatFiles } from './formats.js'
 import { headOf, type ResultHead, type Subject } from './result-head.js'
 
 /**
@@ -16,6 +17,8 @@ export interface LabelResult extends ResultHead {
   labelReason: Hit['labelReason']
   /** In the folder given with `--out`; `null` without it, and for `instances` where no class is countable. */
   files: { labels: string | null; instances: string | null; overlay: string | null }
+  /** Names of the files of `--format` in that folder, by format. */
+  formats: FormatFiles
   /** Wall-clock time of each step. */
   seconds: Record<string, number>
 }
@@ -48,7 +51,7 @@ export interface Labelling extends Subject {
   map: LabelMap
 }
 
-export function describeLabels(labelling: Labelling): Omit<LabelResult, 'files' | 'seconds'> {
+export function describeLabels(labelling: Labelling): Omit<LabelResult, 'files' | 'formats' | 'seconds'> {
   const { image, map } = labelling
   return {
     ...headOf(labelling),

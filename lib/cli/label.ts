@@ -3,9 +3,18 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { defaultWindowOf } from '../image.js'
+import { objectsOfLabelMap } from '../image-segmentation.js'
 import type { LabelledClass, LabelMap } from '../label-map.js'
 import { SegSam } from '../model.js'
 import { drawOverlay, type OverlayObject } from '../overlay.js'
+import {
+  checkFormats,
+  type FormatFiles,
+  type FormatOptions,
+  withFormatOptions,
+  writeFormats,
+  writtenFiles,
+} from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
 import { bundleOption, list, number } from './options.js'
@@ -13,7 +22,7 @@ import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
-interface LabelOptions extends InputOptions {
+interface LabelOptions extends InputOptions, FormatOptions {
   model: string
   device: Device
   precision: Precision
@@ -23,7 +32,6 @@ interface LabelOptions extends InputOptions {
   minArea?: number
   largest?: true
   fillHoles?: true
-  out?: string
   json?: true
 }
 
@@ -43,13 +51,14 @@ export function labelCommand(): Command {
     .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')
     .option('--json', 'write the result to stdout as JSON, and nothing else')
     .action(label)
-  return withInputOptions(command)
+  return withFormatOptions(withInputOptions(command))
 }
 
 async function label(path: string, options: LabelOptions): Promise<void> {
   const progress = new Progress()
   const { classes, device, precision, out } = options
   const input = await progress.step('read', () => readInput(path, options))
+  checkFormats(options, input, path)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
@@ -66,8 +75,15 @@ async function label(path: string, options: LabelOptions): Promise<void> {
 
   const labelling = { path, image, slice: input.slice, model: model.info, map }
   let files: LabelResult['files'] = { labels: null, instances: null, overlay: null }
-  if (out !== undefined) files = await progress.step('write', () => writePictures(out, labelling, window))
-  const result: LabelResult = { ...describeLabels(labelling), files, seconds: progress.seconds }
+  let formats: FormatFiles = {}
+  if (out !== undefined) {
+    await progress.step('write', async () => {
+      files = await writePictures(out, labelling, window)
+      const found = { path, input, objects: objectsOfLabelMap(map), model: model.info, classes: model.classes }
+      formats = await writeFormats(out, options, { ...found, algorithmType: 'AUTOMATIC' })
+    })
+  }
+  const result: LabelResult = { ...describeLabels(labelling), files, formats, seconds: progress.seconds }
   const json = `${JSON.stringify(result, null, 2)}\n`
   if (out !== undefined) await writeFile(join(out, 'result.json'), json)
   process.stdout.write(options.json ? json : `${report(result, out)}\n`)
@@ -128,7 +144,7 @@ function report(result: LabelResult, folder: string | undefined): string {
   ]
   if (folder !== undefined) {
     const written = Object.values(result.files).filter((file) => file !== null)
-    lines.push('', `Written to ${folder}: ${[...written, 'result.json'].join(', ')}`)
+    lines.push('', `Written to ${folder}: ${[...written, 'result.json', ...writtenFiles(result.formats)].join(', ')}`)
   }
   lines.push('', timings(seconds))
   return lines.join('\n')

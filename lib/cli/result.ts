@@ -1,6 +1,7 @@
 import type { Mask, Rle } from '../mask.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit, Label } from '../scene.js'
+import type { FormatFiles } from './formats.js'
 import { headOf, type ResultHead, type Subject } from './result-head.js'
 
 /**
@@ -10,6 +11,8 @@ import { headOf, type ResultHead, type Subject } from './result-head.js'
 export interface SegmentResult extends ResultHead {
   /** One for each prompt, in their order. */
   objects: ObjectResult[]
+  /** Names of the files of `--format` in the folder given with `--out`, by format. */
+  formats: FormatFiles
   /** Wall-clock time of each step. */
   seconds: Record<string, number>
 }
@@ -53,11 +56,12 @@ export interface Findings extends Subject {
 }
 
 /** @param written file names of masks that were written to disk */
-export function describe(findings: Findings, written: ReadonlyMap<Mask, string>): SegmentResult {
+export function describe(findings: Findings, written: ReadonlyMap<Mask, string>, formats: FormatFiles): SegmentResult {
   const { prompts, hits, seconds } = findings
   return {
     ...headOf(findings),
     objects: hits.map((hit, i) => describeObject(hit, prompts[i]!, written)),
+    formats,
     seconds,
   }
 }

@@ -3,11 +3,20 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { defaultWindowOf } from '../image.js'
+import { objectsOfHits } from '../image-segmentation.js'
 import type { Mask } from '../mask.js'
 import { SegSam } from '../model.js'
 import { drawOverlay } from '../overlay.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit } from '../scene.js'
+import {
+  checkFormats,
+  type FormatFiles,
+  type FormatOptions,
+  withFormatOptions,
+  writeFormats,
+  writtenFiles,
+} from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { bundleOption, list, number } from './options.js'
 import { Progress } from './progress.js'
@@ -16,14 +25,13 @@ import { describe, type Findings, type ObjectResult, type SegmentResult } from '
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
 
-interface SegmentOptions extends InputOptions {
+interface SegmentOptions extends InputOptions, FormatOptions {
   model: string
   device: Device
   precision: Precision
   multimask?: true
   classes?: string[]
   threshold?: number
-  out?: string
   json?: true
 }
 
@@ -54,13 +62,14 @@ export function segmentCommand(): Command {
         command.error('error: no prompt given, at least one --box or --point is needed')
       return segment(path, collected.prompts, options)
     })
-  return withInputOptions(command)
+  return withFormatOptions(withInputOptions(command))
 }
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
   const progress = new Progress()
   const { classes, threshold, device, precision } = options
   const input = await progress.step('read', () => readInput(path, options))
+  checkFormats(options, input, path)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
@@ -75,11 +84,16 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
 
   const findings = { path, image, slice: input.slice, model: model.info, prompts, hits }
   let written = new Map<Mask, string>()
+  let formats: FormatFiles = {}
   if (options.out !== undefined) {
     const folder = options.out
-    written = await progress.step('write', () => writePictures(folder, findings, window))
+    await progress.step('write', async () => {
+      written = await writePictures(folder, findings, window)
+      const found = { path, input, objects: objectsOfHits(hits), model: model.info, classes: model.classes }
+      formats = await writeFormats(folder, options, { ...found, algorithmType: 'SEMIAUTOMATIC' })
+    })
   }
-  const result = describe({ ...findings, seconds: progress.seconds }, written)
+  const result = describe({ ...findings, seconds: progress.seconds }, written, formats)
   const json = `${JSON.stringify(result, null, 2)}\n`
   if (options.out !== undefined) await writeFile(join(options.out, 'result.json'), json)
   process.stdout.write(options.json ? json : `${report(result, options.out)}\n`)
@@ -123,7 +137,10 @@ function report(result: SegmentResult, folder: string | undefined): string {
   const others = otherClasses(objects)
   const lines = [subject(image, model), '', table(head, rows, head.slice(3))]
   if (others) lines.push('', `Also in the image: ${others}`)
-  if (folder !== undefined) lines.push('', `Written to ${folder}: overlay.png, result.json and the masks`)
+  if (folder !== undefined) {
+    const written = ['overlay.png', 'result.json', ...writtenFiles(result.formats)].join(', ')
+    lines.push('', `Written to ${folder}: ${written} and the masks`)
+  }
   lines.push('', timings(seconds))
   return lines.join('\n')
 }

@@ -5,6 +5,7 @@ import type { DicomDataset, DicomFile } from './dataset.js'
 import { checkFrames, frameDecoder } from './decode.js'
 import { type FrameGeometry, frameGeometry } from './geometry.js'
 import { type ImageAttributes, imageAttributes } from './image-attributes.js'
+import { StudyHeader } from './study-header.js'
 import { applyModality, mayBeNegative, modalityTransform } from './values.js'
 import { voiOf } from './voi.js'
 
@@ -28,6 +29,7 @@ export interface DicomImage {
   studyInstanceUid: string | null
   seriesInstanceUid: string | null
   frameOfReferenceUid: string | null
+  header: StudyHeader
   /** Values of a frame, numbered from 0, in physical units. */
   decode(frame: number): Promise<Physical>
 }
@@ -44,6 +46,7 @@ export function dicomImage(file: DicomFile, name: string, maxVoxels: number): Di
     studyInstanceUid: dataset.text('x0020000d') ?? null,
     seriesInstanceUid: dataset.text('x0020000e') ?? null,
     frameOfReferenceUid: dataset.text('x00200052') ?? null,
+    header: new StudyHeader(dataset),
     async decode(frame) {
       decoder ??= frameDecoder(file, attributes, name)
       const raw = await decoder(frame)

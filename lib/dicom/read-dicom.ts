@@ -50,10 +50,10 @@ export async function readDicomFrame(
 export function volumeOf(
   { frames, affine, warnings }: Stack<DicomFrame>,
   parts: readonly Physical[],
-  uids: Omit<DicomSource, 'slices'>,
+  source: Omit<DicomSource, 'slices'>,
 ): Volume {
   const [{ columns, rows, channels, unit, modality, inverted }] = frames as [DicomFrame]
-  const { studyInstanceUid, seriesInstanceUid, frameOfReferenceUid } = uids
+  const { studyInstanceUid, seriesInstanceUid, frameOfReferenceUid, header } = source
   return new Volume({
     data: joined(parts.map(({ data }) => data)),
     shape: [columns, rows, frames.length],
@@ -69,6 +69,7 @@ export function volumeOf(
       seriesInstanceUid,
       frameOfReferenceUid,
       slices: frames.map(({ source }) => source),
+      ...(header && { header }),
     },
   })
 }

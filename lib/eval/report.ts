@@ -1,3 +1,4 @@
+import { csvOfRows } from '../csv.js'
 import { mean, type Reliability, type RiskCoverage, reliability, riskCoverage } from './calibration.js'
 import type { LeftOut } from './measure.js'
 import type { MaskScores } from './metrics.js'
@@ -258,12 +259,6 @@ export function csvOf(report: Report): string {
     ...Object.entries(classes).map(([name, row]) => ['class', name, prompt, row] as const),
   ])
   const columns = lines.length === 0 ? [] : (Object.keys(lines[0]![3]) as (keyof Row)[])
-  const rows = lines.map(([group, name, prompt, row]) => [prompt, group, name, ...columns.map((key) => row[key] ?? '')])
-  return [['prompt', 'group', 'name', ...columns], ...rows]
-    .map((cells) => `${cells.map((cell) => quoted(`${cell}`)).join(',')}\r\n`)
-    .join('')
-}
-
-function quoted(cell: string): string {
-  return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell
+  const rows = lines.map(([group, name, prompt, row]) => [prompt, group, name, ...columns.map((key) => row[key])])
+  return csvOfRows([['prompt', 'group', 'name', ...columns], ...rows])
 }

@@ -106,10 +106,22 @@ export class VoxelMask {
 
   /** Writes a value wherever the mask is set into data of the whole volume, i fastest. */
   paint(data: { [at: number]: number }, value: number): void {
-    const { origin, size } = this
-    forEachVoxel(size, (i, j, k, at) => {
-      if (this.data[at]) data[indexOf(this.shape, [origin[0] + i, origin[1] + j, origin[2] + k])] = value
+    this.forEach((_i, _j, _k, at) => {
+      data[at] = value
     })
+  }
+
+  /** Visits every voxel that is set, i fastest; `at` is its place in data of the whole volume. */
+  forEach(visit: (i: number, j: number, k: number, at: number) => void): void {
+    const { origin, size, shape, data } = this
+    for (let k = 0, from = 0; k < size[2]; k++) {
+      for (let j = 0; j < size[1]; j++) {
+        const row = indexOf(shape, [origin[0], origin[1] + j, origin[2] + k])
+        for (let i = 0; i < size[0]; i++, from++) {
+          if (data[from]) visit(origin[0] + i, origin[1] + j, origin[2] + k, row + i)
+        }
+      }
+    }
   }
 }
 

@@ -1,0 +1,161 @@
+import { writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import type { ClassCard } from '../classes.js'
+import { toRTStruct } from '../dicom/write/rtstruct.js'
+import { toDicomSeg } from '../dicom/write/seg.js'
+import type { DicomSegOptions } from '../dicom/write/seg-options.js'
+import { sourceImages } from '../dicom/write/source.js'
+import { SegSamError } from '../errors.js'
+import type { ImageObject, ImageSegmentation } from '../image-segmentation.js'
+import { toCSV } from '../measure/csv.js'
+import { measure } from '../measure/measure.js'
+import { measureObjects } from '../measure/measure-objects.js'
+import type { ModelInfo } from '../model.js'
+import { segmentsOf, type VolumeSegmentation } from '../volume/segmentation.js'
+import { toCOCO } from '../write/coco.js'
+import { toGeoJSON } from '../write/geojson.js'
+import { labelTable, toITKSnapLabels } from '../write/label-table.js'
+import { toNIfTI } from '../write/nifti.js'
+import { toSegNRRD } from '../write/nrrd.js'
+import { toSVG } from '../write/svg.js'
+import type { Input } from './input.js'
+
+/** Of volumes alone. */
+const VOLUME_FORMATS = ['seg', 'rtstruct', 'nifti', 'nrrd'] as const
+const IMAGE_FORMATS = ['coco', 'geojson', 'svg', 'csv'] as const
+
+export type Format = (typeof VOLUME_FORMATS)[number] | (typeof IMAGE_FORMATS)[number]
+
+/** Names of the files written, by format. Empty where there is nothing to write. */
+export type FormatFiles = Partial<Record<Format, string[]>>
+
+export interface FormatOptions {
+  format?: Format[]
+  keepPatient?: true
+  out?: string
+}
+
+/** What was found, for every format. */
+export interface FormatContent {
+  path: string
+  input: Input
+  objects: readonly ImageObject[]
+  model: ModelInfo
+  classes: readonly ClassCard[]
+  /** Whether a person prompted the objects. */
+  algorithmType: NonNullable<DicomSegOptions['algorithmType']>
+}
+
+export function withFormatOptions(command: Command): Command {
+  const names = [...VOLUME_FORMATS, ...IMAGE_FORMATS].join(',')
+  return command
+    .option('--format <names>', `write these files, too, into the folder of --out: ${names}`, formats)
+    .option('--keep-patient', 'repeat what DICOM files say of the patient and study in seg and rtstruct')
+}
+
+function formats(text: string): Format[] {
+  const known: readonly string[] = [...VOLUME_FORMATS, ...IMAGE_FORMATS]
+  const names = text.split(',').map((name) => name.trim().toLowerCase())
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new InvalidArgumentError(`Allowed: ${known.join(', ')}, several as a,b,c.`)
+  return [...new Set(names)] as Format[]
+}
+
+/**
+ * To call before the model is loaded.
+ *
+ * @throws SegSamError `INVALID_ARGUMENT` for formats that the image cannot be written to
+ */
+export function checkFormats({ format = [], keepPatient, out }: FormatOptions, { volume }: Input, path: string): void {
+  const isDicom = (name: Format) => name === 'seg' || name === 'rtstruct'
+  if (format.length > 0 && out === undefined) {
+    throw new SegSamError('INVALID_ARGUMENT', '--format needs a folder to write into: add --out FOLDER.')
+  }
+  if (keepPatient && !format.some(isDicom)) {
+    throw new SegSamError('INVALID_ARGUMENT', '--keep-patient is given without --format seg or rtstruct. Leave it out.')
+  }
+  const volumetric = format.filter((name) => (VOLUME_FORMATS as readonly Format[]).includes(name))
+  if (!volume && volumetric.length > 0) {
+    throw new SegSamError(
+      'INVALID_ARGUMENT',
+      `${path} is a picture, which has no place in a patient; --format is ${volumetric.join(',')}; allowed for a ` +
+        `picture: ${IMAGE_FORMATS.join(', ')}.`,
+    )
+  }
+  if (volume && format.some(isDicom)) sourceImages(volume)
+}
+
+/** Writes each format into the folder, and tells the names of its files. */
+export async function writeFormats(
+  folder: string,
+  { format = [], keepPatient = false }: { format?: Format[]; keepPatient?: boolean },
+  content: FormatContent,
+): Promise<FormatFiles> {
+  const image = imageOf(content)
+  const volume = volumeOf(content)
+  const dicom = { keepPatient, algorithmType: content.algorithmType }
+  const files: FormatFiles = {}
+  for (const name of format) {
+    const made = await filesOf(name, { image, volume, classes: content.classes, dicom })
+    for (const [file, data] of Object.entries(made)) await writeFile(join(folder, file), data)
+    files[name] = Object.keys(made)
+  }
+  return files
+}
+
+/** For the report: the names of the files, and of the formats for which there was nothing to write. */
+export function writtenFiles(formats: FormatFiles): string[] {
+  return Object.entries(formats).flatMap(([format, files]) =>
+    files.length > 0 ? files : [`(nothing for ${format}: no object has a pixel)`],
+  )
+}
+
+interface Sources {
+  image: ImageSegmentation
+  /** `null` for a picture, and where no object has a voxel. */
+  volume: VolumeSegmentation | null
+  classes: readonly ClassCard[]
+  dicom: DicomSegOptions
+}
+
+/** Content by file name. */
+async function filesOf(
+  format: Format,
+  { image, volume, classes, dicom }: Sources,
+): Promise<Record<string, string | Buffer>> {
+  if (format === 'coco') return { 'coco.json': json(toCOCO(image, { classes: namedClasses(image, classes) })) }
+  if (format === 'geojson') return { 'objects.geojson': json(toGeoJSON(image)) }
+  if (format === 'svg') return { 'objects.svg': toSVG(image) }
+  if (format === 'csv') return { 'measurements.csv': toCSV(volume ? measure(volume) : measureObjects(image)) }
+  if (!volume) return {}
+  if (format === 'seg') return { 'segmentation.dcm': await toDicomSeg(volume, dicom) }
+  if (format === 'rtstruct') return { 'rtstruct.dcm': await toRTStruct(volume, dicom) }
+  if (format === 'nrrd') return { 'segmentation.seg.nrrd': await toSegNRRD(volume) }
+  return {
+    'segmentation.nii.gz': await toNIfTI(volume, { overlaps: 'layers' }),
+    'segmentation.json': json(labelTable(volume)),
+    'segmentation.label.txt': toITKSnapLabels(volume),
+  }
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`
+}
+
+/** Those of the model, so that ids are the same for every image. */
+function namedClasses({ objects }: ImageSegmentation, classes: readonly ClassCard[]) {
+  const known = new Set(classes.map(({ id }) => id))
+  return objects.every((object) => !object.class || known.has(object.class.id)) ? classes : undefined
+}
+
+function imageOf({ path, input, objects, model }: FormatContent): ImageSegmentation {
+  const spacing = input.slice?.spacing
+  return { image: { ...input.image, ...(spacing && { spacing }) }, name: basename(path), objects, model }
+}
+
+function volumeOf({ input: { volume, slice }, objects, model }: FormatContent): VolumeSegmentation | null {
+  const found = objects.filter(({ mask }) => mask.area > 0)
+  if (!volume || !slice || found.length === 0) return null
+  return { volume, segments: segmentsOf(volume, slice, found), model }
+}

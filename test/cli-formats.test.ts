@@ -1,0 +1,103 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readVolume } from '../lib/index.js'
+import { bundle } from './fixture.js'
+import { runProgram } from './run-program.js'
+import { ctSlice, dicomFile, niftiFile } from './volume-files.js'
+
+const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const run = (...args: string[]) => runProgram([program, ...args, '--model', bundle])
+const [width, height] = [40, 30]
+const values = Int16Array.from({ length: width * height }, (_, i) => (i % width > 15 ? 60 : -500))
+const box = ['--box', '16,4,36,25']
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'seg-sam-formats-'))
+  await writeFile(join(folder, 'ct.dcm'), dicomFile(ctSlice({ width, height, values })))
+  await writeFile(join(folder, 'ct.nii'), niftiFile([width, height, 1], values, [-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 5, 0]))
+  const gray = Uint8Array.from(values, (value) => (value > 0 ? 200 : 20))
+  await writeFile(
+    join(folder, 'ct.png'),
+    await sharp(gray, { raw: { width, height, channels: 1 } })
+      .png()
+      .toBuffer(),
+  )
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+test('a DICOM slice in every format, and nothing of the patient', async () => {
+  const out = join(folder, 'all')
+  const formats = 'seg,rtstruct,nifti,nrrd,coco,geojson,svg,csv'
+  const { code, stdout, stderr } = await run(
+    'segment',
+    join(folder, 'ct.dcm'),
+    ...box,
+    '--format',
+    formats,
+    '--out',
+    out,
+    '--json',
+    '--threshold=-1000',
+  )
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const result = JSON.parse(stdout)
+  expect(Object.keys(result.formats)).toEqual(formats.split(','))
+  const files = (Object.values(result.formats) as string[][]).flat()
+  expect(files).toHaveLength(10)
+  for (const file of files) expect(await readdir(out)).toContain(file)
+  for (const file of await readdir(out)) expect((await readFile(join(out, file))).includes('Secret')).toBe(false)
+
+  const { area } = result.objects[0].mask
+  const labels = await readVolume(join(out, 'segmentation.nii.gz'))
+  expect(labels.data.reduce((sum, value) => sum + value, 0)).toBe(area)
+  expect(labels.shape).toEqual([width, height, 1])
+  const coco = JSON.parse(await readFile(join(out, 'coco.json'), 'utf8'))
+  expect(coco.annotations[0].segmentation).toEqual(result.objects[0].mask.rle)
+  expect(coco.images).toEqual([{ id: 1, width, height, file_name: 'ct.dcm' }])
+  const [head, row] = (await readFile(join(out, 'measurements.csv'), 'utf8'))
+    .split('\r\n')
+    .map((line) => line.split(','))
+  expect(row![head!.indexOf('voxels')]).toBe(`${area}`)
+  expect(row![head!.indexOf('intensity_unit')]).toBe('HU')
+})
+
+test('a picture in the formats of pictures, label', async () => {
+  const out = join(folder, 'picture')
+  const formats = 'coco,geojson,svg,csv'
+  const { code, stderr } = await run(
+    'label',
+    join(folder, 'ct.png'),
+    '--points',
+    '2',
+    '--format',
+    formats,
+    '--out',
+    out,
+  )
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const { formats: written } = JSON.parse(await readFile(join(out, 'result.json'), 'utf8'))
+  expect(written).toEqual({
+    coco: ['coco.json'],
+    geojson: ['objects.geojson'],
+    svg: ['objects.svg'],
+    csv: ['measurements.csv'],
+  })
+})
+
+test.each([
+  ['ct.png', ['--format', 'nifti,svg', '--out', 'x'], /picture.*--format is nifti; allowed.*coco, geojson, svg, csv/],
+  ['ct.nii', ['--format', 'seg', '--out', 'x'], /no DICOM file/],
+  ['ct.png', ['--format', 'svg'], /add --out FOLDER/],
+  ['ct.png', ['--format', 'bmp', '--out', 'x'], /seg, rtstruct, nifti/],
+  ['ct.dcm', ['--format', 'nifti', '--keep-patient', '--out', 'x'], /without --format seg or rtstruct/],
+])('refuses %s with %j', async (file, args, message) => {
+  const { code, stdout, stderr } = await run('segment', join(folder, file), ...box, ...args)
+  expect(stdout).toBe('')
+  expect(stderr).toMatch(message)
+  expect(code).toBe(2)
+})
