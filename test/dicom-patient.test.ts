@@ -90,11 +90,7 @@ describe('what the source says of the patient', () => {
   test.each([
     ['ISO_IR 100', Buffer.from('M\xfcller^J\xf6rg', 'latin1'), 'Müller^Jörg'],
     ['ISO_IR 192', Buffer.from('Müller^Jörg', 'utf8'), 'Müller^Jörg'],
-    [
-      'ISO_IR 144',
-      Buffer.from([0xbb, 0xee, 0xda, 0x63, 0x65, 0xdc, 0xd1, 0x79, 0x70, 0xd3]),
-      'ЛюкceмЬypг'.replace('Ь', 'б'),
-    ],
+    ['ISO_IR 144', Buffer.from([0xbb, 0xee, 0xda, 0x63, 0x65, 0xdc, 0xd1, 0x79, 0x70, 0xd3]), 'Люкceмбypг'],
     // The examples of PS3.5 annexes H and I, and J.
     [
       '\\ISO 2022 IR 87',

@@ -127,10 +127,14 @@ export function segmentationOf(volume: Volume): VolumeSegmentation {
   })
   const segments: VolumeSegment[] = [
     { ...segment('Ring', '#FF8000', (i, j, k) => isRing(i, j) && k <= depth / 2), class: LIVER },
-    segment('Within', '#00C040', (i, j) => distance(i, j) < radius / 3 || (i < 2 && j > height - 4)),
+    segment('Höhle', '#00C040', (i, j) => distance(i, j) < radius / 3 || (i < 2 && j > height - 4)),
     { ...segment('Half', '#3050FF', (i, _, k) => i > width / 2 && k === depth - 1), class: SARCOMA },
     // Holes beside, under and within each other, and corners that touch.
-    segment('Scattered', '#808080', (i, j, k) => ((i * 7919 + j * 104729 + k * 1299709) * 2654435761) % 97 < 62),
+    segment(
+      'Scattered',
+      '#808080',
+      (i, j, k) => i < 40 && j < 40 && k < 6 && ((i * 7919 + j * 104729 + k * 1299709) * 2654435761) % 97 < 62,
+    ),
   ]
   return { volume, segments, model: { name: 'seg-sam-tiny', version: '0.3.0', hash: 'ab'.repeat(32) } }
 }
