@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import dcmjs from 'dcmjs'
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
+import { dicomLab } from '../lib/dicom/write/colour.js'
 import {
   type DicomSegOptions,
   readVolume,
@@ -108,6 +109,19 @@ describe('a structure set refuses', () => {
     await expect(toRTStruct(segmentationOf(await readVolume(at)))).rejects.toThrow('Pixel Spacing')
     await expect(toRTStruct(await read('axial', [[0x00280030, 'DS', '']]))).rejects.toThrow('Pixel Spacing')
   })
+})
+
+// [L*, a* + 128, b* + 128] of sRGB colours by littleCMS, as Pillow's ImageCms gives them in 8 bits.
+test.each([
+  ['#FF8000', 67.8, 173, 203],
+  ['#0080FF', 53.7, 137, 55],
+  ['#3050FF', 42, 168, 37],
+  ['#FFFFFF', 100, 128, 128],
+])('%s is shown in its colour', (colour, lightness, a, b) => {
+  const [codedLightness, codedA, codedB] = dicomLab(colour)
+  expect(Math.abs(codedLightness / 655.35 - lightness)).toBeLessThan(0.3)
+  expect(Math.abs(codedA / 257 - a)).toBeLessThan(1)
+  expect(Math.abs(codedB / 257 - b)).toBeLessThan(1)
 })
 
 describe('a segmentation', () => {

@@ -2,10 +2,10 @@
 
     python test/reference/check_dicom_out.py FOLDER
 
-FOLDER holds the source images in source/, written files and, in expected.json, what they should say: for each slice of the
+FOLDER holds written files and, in expected.json, what they should say: where the source images are, for each slice of the
 volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest) and of its
-fractions. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours filled by
-scikit-image. Says what differs and ends with 1 where anything does.
+fractions. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours filled
+by scikit-image. Says what differs and ends with 1 where anything does.
 """
 
 import json
@@ -165,7 +165,7 @@ def check_rt(path: Path, expected, source: Source, masks) -> None:
 
 def main(folder: Path) -> None:
     expected = json.loads((folder / "expected.json").read_text())
-    source = Source(folder / "source" if "source" not in expected else Path(expected["source"]))
+    source = Source(Path(expected["source"]))
     shape = tuple(reversed(expected["shape"]))
     masks = [np.fromfile(folder / item["mask"], np.uint8).reshape(shape) for item in expected["segments"]]
     fractions = [np.fromfile(folder / item["fractions"], "<f4").reshape(shape) for item in expected["segments"]]
