@@ -2,10 +2,10 @@
 
     python test/reference/check_dicom_out.py FOLDER
 
-FOLDER holds written files and, in expected.json, what they should say: where the source images are, for each slice of the
-volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest) and of its
-fractions. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours filled
-by scikit-image. Says what differs and ends with 1 where anything does.
+FOLDER holds written files and, in expected.json, what they should say: where the source images are, for each slice of
+the volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest) and of
+its fractions. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours
+filled by scikit-image. Says what differs and ends with 1 where anything does.
 """
 
 import json
