@@ -151,11 +151,10 @@ function contours(outlines: readonly Outline[], { affine }: Volume): Dataset[] {
 
 function placedSource(volume: Volume): PlacedSource {
   const source = sourceImages(volume)
-  const { frameOfReferenceUid, frames } = source
-  if (frameOfReferenceUid === null || frames.some(({ position }) => position === null)) {
+  if (!source.isPlaced) {
     throw new SegSamError(
       'INVALID_ARGUMENT',
-      'The source images do not tell where they lie in the patient (Frame of Reference UID, Image Position), which the ' +
+      'The source images do not tell where they lie in the patient (Frame of Reference UID, Image Position, Pixel Spacing), which the ' +
         'contours of an RT Structure Set need. Write a DICOM segmentation with toDicomSeg.',
     )
   }

@@ -15,23 +15,15 @@ const TAG = {
   frameContent: 0x00209111,
 }
 
-/**
- * Frames are placed in the patient where their sources are: all have a position, and a frame of reference it is meant in.
- * A segmentation of others, such as radiographs, names its source images alone (PS3.3 A.51.5.1).
- */
-export function isPlaced({ frameOfReferenceUid, frames }: SourceImages): boolean {
-  return frameOfReferenceUid !== null && frames.every(({ position }) => position !== null)
-}
-
 /** What the dimensions are: the segment, and the place of the slice. */
-export function dimensions(isPositioned: boolean, isLabelMap: boolean, organisation: string): Dataset {
+export function dimensions(isPlaced: boolean, isLabelMap: boolean, organisation: string): Dataset {
   const segment = {
     DimensionOrganizationUID: organisation,
     DimensionIndexPointer: TAG.segmentNumber,
     FunctionalGroupPointer: TAG.segmentIdentification,
     DimensionDescriptionLabel: 'Segment Number',
   }
-  const slice = isPositioned
+  const slice = isPlaced
     ? {
         DimensionIndexPointer: TAG.imagePosition,
         FunctionalGroupPointer: TAG.planePosition,
@@ -49,8 +41,8 @@ export function dimensions(isPositioned: boolean, isLabelMap: boolean, organisat
 }
 
 /** Of all frames: orientation and size of the pixels, where frames are placed; one segment, where there is but one. */
-export function sharedGroups(volume: Volume, isPositioned: boolean): Dataset {
-  if (!isPositioned) return {}
+export function sharedGroups(volume: Volume, isPlaced: boolean): Dataset {
+  if (!isPlaced) return {}
   const [i, j, k] = [0, 1, 2].map((axis) => stepOf(volume.affine, axis)) as [Vector, Vector, Vector]
   const [right, down] = [scale(i, 1 / norm(i)), scale(j, 1 / norm(j))]
   const normal = cross(right, down)
@@ -70,16 +62,16 @@ export function sharedGroups(volume: Volume, isPositioned: boolean): Dataset {
 
 /** Of each frame: its segment, its place and the frame it was drawn on. */
 export function frameGroups(source: SourceImages, frames: readonly SegFrame[]): Dataset[] {
-  const isPositioned = isPlaced(source)
+  const { isPlaced } = source
   const slices = [...new Set(frames.map(({ slice }) => slice))].sort((a, b) => a - b)
   const placeOf = new Map(slices.map((slice, at) => [slice, at + 1]))
   return frames.map(({ slice, segment }) => {
     const image = source.frames[slice]!
     const place = placeOf.get(slice)!
-    const stack = isPositioned ? {} : { StackID: '1', InStackPositionNumber: place }
+    const stack = isPlaced ? {} : { StackID: '1', InStackPositionNumber: place }
     return {
       FrameContentSequence: [{ DimensionIndexValues: segment === null ? [place] : [segment, place], ...stack }],
-      ...(isPositioned && { PlanePositionSequence: [{ ImagePositionPatient: image.position!.map(decimal) }] }),
+      ...(isPlaced && { PlanePositionSequence: [{ ImagePositionPatient: image.position!.map(decimal) }] }),
       ...(segment !== null && { SegmentIdentificationSequence: [{ ReferencedSegmentNumber: segment }] }),
       DerivationImageSequence: [
         {

@@ -4,7 +4,7 @@ import { StudyHeader } from '../study-header.js'
 import { type Dataset, dicomFile, EXPLICIT_LITTLE_ENDIAN } from './encode.js'
 import { commonModules, patientAndStudy } from './modules.js'
 import { isOverlapping, MAX_FRACTION, type SegPixels, segPixels } from './seg-frames.js'
-import { dimensions, frameGroups, isPlaced, sharedGroups } from './seg-groups.js'
+import { dimensions, frameGroups, sharedGroups } from './seg-groups.js'
 import { type CheckedSegOptions, checkedSegOptions, type DicomSegOptions } from './seg-options.js'
 import { segmentItems } from './seg-segments.js'
 import { instanceReferences, type SourceImages, sourceImages } from './source.js'
@@ -43,9 +43,9 @@ export async function toDicomSeg(segmentation: VolumeSegmentation, options: Dico
       ...content(checked, now),
       ...references(source, pixels),
       ...image(segmentation, source, pixels, checked),
-      ...dimensions(isPlaced(source), isLabelMap, newUid()),
+      ...dimensions(source.isPlaced, isLabelMap, newUid()),
       SegmentSequence: segmentItems(segmentation, checked),
-      SharedFunctionalGroupsSequence: [sharedGroups(segmentation.volume, isPlaced(source))],
+      SharedFunctionalGroupsSequence: [sharedGroups(segmentation.volume, source.isPlaced)],
       PerFrameFunctionalGroupsSequence: frameGroups(source, pixels.frames),
     },
     copied: patientAndStudy(source, checked.keepPatient),
@@ -69,7 +69,9 @@ function content({ description, creator }: CheckedSegOptions, now: Date): Datase
 function references(source: SourceImages, { frames }: SegPixels): Dataset {
   const used = [...new Set(frames.map(({ slice }) => slice))].map((slice) => source.frames[slice]!)
   return {
-    ...(isPlaced(source) && { FrameOfReferenceUID: source.frameOfReferenceUid!, PositionReferenceIndicator: '' }),
+    ...(source.isPlaced
+      ? { FrameOfReferenceUID: source.frameOfReferenceUid!, PositionReferenceIndicator: '' }
+      : { PatientOrientation: '' }),
     ReferencedSeriesSequence: [
       { SeriesInstanceUID: source.seriesInstanceUid, ReferencedInstanceSequence: instanceReferences(used) },
     ],

@@ -11,6 +11,11 @@ export interface SourceImages {
   frameOfReferenceUid: string | null
   /** One for each slice. */
   frames: readonly SourceFrame[]
+  /**
+   * They tell where they lie in the patient: a place in a frame of reference, and the size of the pixels. Of others, such as
+   * radiographs, a segmentation can tell only which images it was drawn on (PS3.3 A.51.5.1).
+   */
+  isPlaced: boolean
   header: StudyHeader | null
 }
 
@@ -59,6 +64,10 @@ export function sourceImages(volume: Volume): SourceImages {
         position,
       }
     }),
+    isPlaced:
+      dicom.frameOfReferenceUid !== null &&
+      dicom.slices.every(({ position }) => position !== null) &&
+      !volume.warnings.some(({ code }) => code === 'NO_GEOMETRY'),
     header: dicom.header instanceof StudyHeader ? dicom.header : null,
   }
 }

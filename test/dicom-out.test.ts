@@ -1,0 +1,145 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import dcmjs from 'dcmjs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readVolume, toDicomSeg, toRTStruct, type VolumeSegmentation } from '../lib/index.js'
+import {
+  FORMS,
+  segmentationOf,
+  withFractions,
+  withoutOverlap,
+  writeMultiFrame,
+  writeRadiograph,
+  writeSeries,
+} from './dicom-series.js'
+import { hasProgram, hasPython, python, runTool } from './outside-tools.js'
+
+const shared = fileURLToPath(new URL('../../shared/data/files', import.meta.url))
+const checker = fileURLToPath(new URL('reference/check_dicom_out.py', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'seg-sam-dicom-out-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** Series of every kind, those of others where they lie beside the repository. */
+const sources: Record<string, { at: string; write?: (at: string) => void }> = {
+  ...Object.fromEntries(
+    Object.entries(FORMS).map(([name, form]) => [
+      name,
+      { at: join(folder, name, 'source'), write: (at: string) => writeSeries(at, form) },
+    ]),
+  ),
+  'many frames in a file': {
+    at: join(folder, 'frames', 'source'),
+    write: (at) => writeMultiFrame(at, FORMS['oblique, files out of order']!),
+  },
+  radiograph: { at: join(folder, 'radiograph', 'source'), write: writeRadiograph },
+  ...Object.fromEntries(['dcmqi/ct-3slice', 'ibsi/STS_001-ct/image'].map((path) => [path, { at: join(shared, path) }])),
+}
+const HAS_NO_CONTOURS = ['sagittal', 'radiograph']
+
+describe.each(Object.entries(sources).filter(([, { at, write }]) => write || existsSync(at)))(
+  'a series: %s',
+  (name, { at, write }) => {
+    const out = join(folder, name.replaceAll('/', '-'))
+    let segmentation: VolumeSegmentation
+    const written = ['seg-binary', 'seg-fractional', 'seg-labelmap', ...(HAS_NO_CONTOURS.includes(name) ? [] : ['rt'])]
+
+    beforeAll(async () => {
+      write?.(at)
+      const volume = await readVolume(at)
+      segmentation = withFractions(segmentationOf(volume))
+      mkdirSync(out, { recursive: true })
+      writeExpected(out, at, segmentation)
+      const save = (file: string, content: Buffer) => writeFileSync(join(out, `${file}.dcm`), content)
+      save('seg-binary', await toDicomSeg(segmentation))
+      save('seg-fractional', await toDicomSeg(segmentation, { type: 'FRACTIONAL' }))
+      save('seg-labelmap', await toDicomSeg(withoutOverlap(segmentation), { type: 'LABELMAP' }))
+      if (written.includes('rt')) save('rt', await toRTStruct(segmentation))
+    })
+
+    test.skipIf(!hasPython('pydicom', 'skimage'))('pydicom and scikit-image find the voxels', async () => {
+      expect(await runTool(python, [checker, out])).toEqual({ code: 0, output: 'as meant\n' })
+    })
+
+    test.skipIf(!hasProgram('dciodvfy'))('dciodvfy finds no error', async () => {
+      for (const file of written.filter((file) => file !== 'seg-labelmap')) {
+        expect(await errorsOf(join(out, `${file}.dcm`))).toEqual([])
+      }
+    })
+
+    // Label maps are younger than the program, so that it takes them for a segmentation of the old kind.
+    test.skipIf(!hasProgram('dciodvfy'))('of a label map dciodvfy finds what is new in it, no more', async () => {
+      const content = readFileSync(join(out, 'seg-labelmap.dcm'))
+      const old = join(out, 'old-labelmap.dcm')
+      const text = content.toString('latin1').replaceAll('1.2.840.10008.5.1.4.1.1.66.7', '1.2.840.10008.5.1.4.1.1.66.4')
+      writeFileSync(old, text, 'latin1')
+      const others = (await errorsOf(old)).filter((error) => !NEW_IN_LABEL_MAPS.some((known) => known.test(error)))
+      expect(others).toEqual([])
+    })
+
+    test('dcmjs finds the voxels', () => {
+      const { dataset, frames } = readByDcmjs(readFileSync(join(out, 'seg-binary.dcm')))
+      const { volume, segments } = segmentation
+      const [width, height] = volume.shape
+      const found = segments.map(() => new Uint8Array(width * height * volume.shape[2]))
+      for (const [at, groups] of dataset.PerFrameFunctionalGroupsSequence.entries()) {
+        const image = groups.DerivationImageSequence[0].SourceImageSequence[0]
+        const k = volume.dicom!.slices.findIndex(
+          ({ sopInstanceUid, frame }) =>
+            sopInstanceUid === image.ReferencedSOPInstanceUID && frame === Number(image.ReferencedFrameNumber ?? 1),
+        )
+        const number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        found[number - 1]!.set(frames.subarray(at * width * height, (at + 1) * width * height), k * width * height)
+      }
+      for (const [s, { mask }] of segments.entries()) expect(Buffer.compare(found[s]!, mask.toVolume())).toBe(0)
+    })
+  },
+)
+
+const NEW_IN_LABEL_MAPS = [
+  /SegmentNumber.* (not monotonically increasing|Value is zero)/,
+  /SegmentationType.*LABELMAP/,
+  /SegmentIdentification/,
+  /PixelPaddingValue/,
+]
+
+async function errorsOf(file: string): Promise<string[]> {
+  const { output } = await runTool('dciodvfy', ['-new', file])
+  expect(output).toMatch(/^(Segmentation|RTStructureSet)$/m)
+  return output.split('\n').filter((line) => line.startsWith('Error'))
+}
+
+function writeExpected(out: string, source: string, { volume, segments }: VolumeSegmentation): void {
+  const voxels = volume.shape[0] * volume.shape[1] * volume.shape[2]
+  const described = segments.map(({ name, colour, mask, fractions }, s) => {
+    writeFileSync(join(out, `${s}.mask`), mask.toVolume())
+    const whole = new Float32Array(voxels)
+    const [width, height] = volume.shape
+    mask.data.forEach((_, at) => {
+      const [i, j, k] = [
+        at % mask.size[0],
+        Math.floor(at / mask.size[0]) % mask.size[1],
+        Math.floor(at / mask.size[0] / mask.size[1]),
+      ]
+      whole[mask.origin[0] + i + width * (mask.origin[1] + j + height * (mask.origin[2] + k))] = fractions![at]!
+    })
+    writeFileSync(join(out, `${s}.fractions`), whole)
+    return { name, colour, mask: `${s}.mask`, fractions: `${s}.fractions` }
+  })
+  const slices = volume.dicom!.slices.map(({ sopInstanceUid, frame }) => [sopInstanceUid, frame])
+  writeFileSync(
+    join(out, 'expected.json'),
+    JSON.stringify({ source, shape: volume.shape, slices, segments: described }),
+  )
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
+function readByDcmjs(content: Buffer): { dataset: any; frames: Uint8Array } {
+  // biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
+  const { DicomMessage, DicomMetaDictionary, BitArray } = dcmjs.data as any
+  const bytes = content.buffer.slice(content.byteOffset, content.byteOffset + content.length)
+  const dataset = DicomMetaDictionary.naturalizeDataset(DicomMessage.readFile(bytes).dict)
+  const pixels = Array.isArray(dataset.PixelData) ? dataset.PixelData[0] : dataset.PixelData
+  return { dataset, frames: BitArray.unpack(pixels).map((value: number) => (value ? 1 : 0)) }
+}
