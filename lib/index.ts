@@ -67,6 +67,12 @@ export {
   type VolumeWarningCode,
   type VoxelData,
 } from './volume.js'
+export type { FollowStep } from './volume-objects/follow.js'
+export type { FollowedSlice } from './volume-objects/followed-slice.js'
+export type { CorrectOptions, FollowRules, SegmentVolumeOptions } from './volume-objects/options.js'
+export type { Stop, StopReason } from './volume-objects/stop.js'
+export type { AbsentMark, VolumePrompt } from './volume-objects/volume-prompts.js'
+export { type VolumeObject, VolumeObjects } from './volume-objects.js'
 export {
   type AppliedWindow,
   type IntensityWindow,

@@ -26,6 +26,12 @@ import { contentKey, SceneCache } from './scene-cache.js'
 import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-file.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 import { type Stats, statsOf } from './stats.js'
+import { windowForVolume } from './volume/volume-window.js'
+import { checkVolume, type Volume } from './volume.js'
+import { checkedRules as checkedFollowRules, type SegmentVolumeOptions } from './volume-objects/options.js'
+import type { SliceModel, SliceScene } from './volume-objects/slice-model.js'
+import type { VolumePrompt } from './volume-objects/volume-prompts.js'
+import { VolumeObjects } from './volume-objects.js'
 
 export interface LoadOptions {
   /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
@@ -313,6 +319,37 @@ export class SegSam {
     })
   }
 
+  /**
+   * Follows objects of a volume from slice to slice, each from a box or points on one slice. In both directions, what was
+   * found goes along as the prompt of the next slice, until the mask no longer looks like the object. What is found of it
+   * is reported slice by slice (`onProgress`), and can be corrected afterwards: see {@link VolumeObjects}.
+   *
+   * A slice is encoded once in each direction, for all objects that are there, and at most two scenes are alive at a time.
+   *
+   * @param prompts one an object, in pixels of its slice
+   * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+   *   `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async segmentVolume(
+    volume: Volume,
+    prompts: readonly VolumePrompt[],
+    options: SegmentVolumeOptions = {},
+  ): Promise<VolumeObjects> {
+    this.#checkNotDisposed()
+    checkVolume(volume)
+    const rules = checkedFollowRules(options)
+    const { axis = 'z', window, classes, onProgress } = options
+    const settings = {
+      volume,
+      model: this.info,
+      axis,
+      choice: windowForVolume(volume, window),
+      rules,
+      classes: classes === undefined ? undefined : this.#classes.pinned(classes),
+    }
+    return Call.run(options, (call) => VolumeObjects.found(this.#slices(), prompts, settings, onProgress, call))
+  }
+
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
   dispose(): void {
     this.#cache.clear()
@@ -321,6 +358,21 @@ export class SegSam {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Encodes slices, whose jobs are jobs of the call that asks for them. */
+  #slices(): SliceModel<SliceScene> {
+    return {
+      encode: async (slice, call) => {
+        this.#checkNotDisposed()
+        const name = `the ${slice.axis} slice ${slice.index}`
+        const [scene] = await this.#encode([slice], [name], { window: undefined, borrow: false, call })
+        return {
+          segment: (prompts, options, call) => scene!.segmentIn(call, prompts, options),
+          dispose: () => scene!.dispose(),
+        }
+      },
+    }
   }
 
   #checkNotDisposed(): void {
