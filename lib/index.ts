@@ -67,6 +67,8 @@ export {
   type VolumeWarningCode,
   type VoxelData,
 } from './volume.js'
+export type { LabelStep, LabelVolumeOptions } from './volume-label-map/options.js'
+export { type VolumeClass, VolumeLabelMap } from './volume-label-map.js'
 export type { FollowStep } from './volume-objects/follow.js'
 export type { FollowedSlice } from './volume-objects/followed-slice.js'
 export type { CorrectOptions, FollowRules, SegmentVolumeOptions } from './volume-objects/options.js'

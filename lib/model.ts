@@ -27,7 +27,9 @@ import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-f
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 import { type Stats, statsOf } from './stats.js'
 import { windowForVolume } from './volume/volume-window.js'
-import { checkVolume, type Volume } from './volume.js'
+import { checkVolume, type Volume, type VolumeSlice } from './volume.js'
+import { checkedConsistency, type LabelVolumeOptions } from './volume-label-map/options.js'
+import { VolumeLabelMap } from './volume-label-map.js'
 import { checkedRules as checkedFollowRules, type SegmentVolumeOptions } from './volume-objects/options.js'
 import type { SliceModel, SliceScene } from './volume-objects/slice-model.js'
 import type { VolumePrompt } from './volume-objects/volume-prompts.js'
@@ -348,6 +350,33 @@ export class SegSam {
       classes: classes === undefined ? undefined : this.#classes.pinned(classes),
     }
     return Call.run(options, (call) => VolumeObjects.found(this.#slices(), prompts, settings, onProgress, call))
+  }
+
+  /**
+   * Labels every slice of a volume as `scene.labelMap` does it, and makes one map of them: slices vote on each voxel, and
+   * regions may have to be large. One slice is encoded at a time.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async labelVolume(volume: Volume, options: LabelVolumeOptions = {}): Promise<VolumeLabelMap> {
+    this.#checkNotDisposed()
+    checkVolume(volume)
+    const { consistency, ofSlices } = checkedConsistency(options)
+    const { semantic } = this.#manifest
+    const { everything, regions, minEvidence } = checkedLabelMap(ofSlices, semantic)
+    const { axis = 'z', onProgress } = options
+    const choice = windowForVolume(volume, options.window)
+    const settings = { volume, model: this.info, axis, choice, consistency, onProgress }
+    return Call.run(options, async (call) => {
+      const classes = await this.#selected(options.classes, call)
+      const rules = checkedRules(regions, classes.cards)
+      const labelled = async (slice: VolumeSlice) => {
+        const objects = await this.#found({ image: slice, window: undefined }, classes, everything, call)
+        return labelMapOf(slice, objects, classes.cards, { rules, minEvidence, semantic })
+      }
+      return VolumeLabelMap.made(labelled, settings, call)
+    })
   }
 
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */

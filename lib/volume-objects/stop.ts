@@ -48,14 +48,19 @@ export function stopBefore(
   const change = Math.max(area / last.area, last.area / area)
   if (change > rules.maxAreaChange) return { reason: 'maxAreaChange', slice, value: area / last.area }
   if (overlap! < rules.minOverlap) return { reason: 'minOverlap', slice, value: overlap }
-  if (predictedIou < rules.minPredictedIou * prompted.predictedIou) {
+  if (isBelow(predictedIou, rules.minPredictedIou, prompted.predictedIou)) {
     return { reason: 'minPredictedIou', slice, value: predictedIou }
   }
-  if (agreement !== null && agreement < rules.minAgreement * (prompted.agreement ?? 0)) {
+  if (agreement !== null && isBelow(agreement, rules.minAgreement, prompted.agreement ?? 0)) {
     return { reason: 'minAgreement', slice, value: agreement }
   }
   if (rules.sameClass && next.label?.id !== prompted.label?.id) {
     return { reason: 'sameClass', slice, value: next.label?.probability ?? null }
   }
   return null
+}
+
+/** A predicted IoU may be negative: no share of it is asked for where none is wanted. */
+function isBelow(value: number, share: number, reference: number): boolean {
+  return share > 0 && value < share * reference
 }
