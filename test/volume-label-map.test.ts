@@ -185,7 +185,9 @@ describe('model.labelVolume', () => {
       const { data } = await scene.labelMap(quick)
       expect(Buffer.compare(map.data.subarray(k * 480, (k + 1) * 480), data)).toBe(0)
     }
-    expect(map.classes.reduce((sum, { voxels }) => sum + voxels, 0)).toBe(map.data.filter((value) => value > 0).length)
+    expect(map.classes.reduce((sum, { voxels }) => sum + voxels, 0)).toBe(
+      Array.from(map.data).filter((value) => value > 0).length,
+    )
   })
 
   it('stops at a signal', async () => {

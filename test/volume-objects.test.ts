@@ -14,7 +14,15 @@ const shape = [30, 26, 24] as const
 const ball = voxelsWhere(shape, (i, j, k) => (i - 9) ** 2 + (j - 12) ** 2 + (k - 11) ** 2 <= 49)
 const tube = voxelsWhere(shape, (i, j, k) => (i - 22) ** 2 + (j - 8 - k / 4) ** 2 <= 9 && k >= 3 && k <= 20)
 /** Nothing ends an object but its own end. */
-const lenient = { minArea: 1, maxAreaChange: 1e6, minOverlap: 0, minPredictedIou: 0, minAgreement: 0 }
+const lenient = {
+  minArea: 1,
+  maxAreaChange: 1e6,
+  minOverlap: 0,
+  minPredictedIou: 0,
+  minAgreement: 0,
+  maxIntensityChange: 1e6,
+  margin: 0.1,
+}
 
 function segment(
   objects: readonly VoxelMask[],
@@ -212,6 +220,7 @@ describe('an object ends', () => {
       onSlice(14, () => ({ agreement: 0.39 })),
       { reason: 'minAgreement', slice: 14, value: 0.39 },
     ],
+    ['maxIntensityChange', { maxIntensityChange: 0 }, undefined, { reason: 'maxIntensityChange', slice: 12 }],
     ['sameClass', { sameClass: true }, onSlice(14, () => ({ label: null })), { reason: 'sameClass', slice: 14 }],
     ['maxSlices', { maxSlices: 2 }, undefined, { reason: 'maxSlices', slice: 14, value: null }],
   ]

@@ -12,14 +12,14 @@ export function carriedPrompt(from: FollowedSlice, rules: CheckedRules): Prompt 
   }
 }
 
-/** The box around pixels, larger by a share of its sides but by one pixel at least, inside the image. */
+/** The box around pixels, larger by a share of its sides, inside the image. */
 export function grownBox(
   [x0, y0, x1, y1]: BoundingBox,
   share: number,
   { width, height }: { width: number; height: number },
 ): Box {
-  const right = Math.max(1, share * (x1 - x0 + 1))
-  const down = Math.max(1, share * (y1 - y0 + 1))
+  const right = share * (x1 - x0 + 1)
+  const down = share * (y1 - y0 + 1)
   return [
     Math.max(-0.5, x0 - 0.5 - right),
     Math.max(-0.5, y0 - 0.5 - down),

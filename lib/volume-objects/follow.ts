@@ -3,6 +3,7 @@ import type { NewClassCard } from '../classes.js'
 import type { Mask } from '../mask.js'
 import type { Prompt } from '../prompts.js'
 import type { Hit } from '../scene.js'
+import type { VolumeSlice } from '../volume.js'
 import { carriedPrompt, touchingPieces } from './carry.js'
 import { FollowedSlice } from './followed-slice.js'
 import type { CheckedRules } from './options.js'
@@ -121,18 +122,20 @@ async function visit(
     .filter((start) => limitOf(start, step, rules).slice !== at + step)
     .map(() => at + step)
   const expected = nearest([...onward, ...comingOf(others, waiting)], step)
-  const hits = await scenes.with(at, expected, (scene) => decoded(scene, asked, { rules, classes }, call))
+  const { image, hits } = await scenes.with(at, expected, async (scene, image) => {
+    return { image, hits: await decoded(scene, asked, { rules, classes }, call) }
+  })
 
   const steps: Omit<FollowStep, 'following'>[] = []
   const newWalks = begun.map((start, i) => {
     const hit = hits[i]!
-    const prompted = new FollowedSlice(at, at, hit.mask, hit, null)
+    const prompted = new FollowedSlice(image, at, hit.mask, hit, null)
     const walk = newWalk(start, step, prompted, rules)
     steps.push({ object: start.object, slice: at, found: prompted, stop: walk.stop })
     return walk
   })
   for (const [i, walk] of going.entries()) {
-    const next = nextSlice(at, walk, hits[begun.length + i]!, rules)
+    const next = nextSlice(image, walk, hits[begun.length + i]!, rules)
     const stop = stopBefore(next, walk.last, walk.prompted, rules)
     if (!stop) {
       walk.last = next
@@ -146,10 +149,10 @@ async function visit(
   return newWalks
 }
 
-function nextSlice(at: number, { last, start }: Walk, hit: Hit, { touching }: CheckedRules): FollowedSlice {
+function nextSlice(image: VolumeSlice, { last, start }: Walk, hit: Hit, { touching }: CheckedRules): FollowedSlice {
   const before = last.mask
   const mask = touching ? touchingPieces(hit.mask, before) : hit.mask
-  return new FollowedSlice(at, start.slice, mask, hit, overlapOf(mask, before))
+  return new FollowedSlice(image, start.slice, mask, hit, overlapOf(mask, before))
 }
 
 /** That of two empty masks is of no use here. */

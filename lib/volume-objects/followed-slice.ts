@@ -1,7 +1,9 @@
 import { addon } from '../addon.js'
+import type { PixelData } from '../image.js'
 import { type BoundingBox, Mask } from '../mask.js'
 import type { MaskLogits } from '../prompts.js'
 import type { Hit, Label } from '../scene.js'
+import type { VolumeSlice } from '../volume.js'
 
 /** What is known of an object on one slice. Its mask is held as run lengths. */
 export class FollowedSlice {
@@ -21,15 +23,17 @@ export class FollowedSlice {
   /** IoU with the mask of the slice that it was carried from; `null` where it was prompted. */
   readonly overlap: number | null
   readonly label: Label | null
+  /** Of the pixels under the mask, as they were shown to the model; 0 where it is empty. */
+  readonly intensity: { mean: number; deviation: number }
   /** @internal */
   readonly logits: MaskLogits
   readonly #counts: Uint32Array
 
   /** @internal */
-  constructor(slice: number, from: number, mask: Mask, hit: Hit, overlap: number | null) {
+  constructor(image: VolumeSlice, from: number, mask: Mask, hit: Hit, overlap: number | null) {
     this.width = mask.width
     this.height = mask.height
-    this.slice = slice
+    this.slice = image.index
     this.from = from
     this.area = mask.area
     this.bbox = mask.bbox
@@ -38,6 +42,7 @@ export class FollowedSlice {
     this.overlap = overlap
     this.label = hit.label
     this.logits = hit.logits
+    this.intensity = intensityOf(image.data, image.channels, mask)
     this.#counts = addon().encodeRle(mask.data, mask.width, mask.height)
   }
 
@@ -45,4 +50,23 @@ export class FollowedSlice {
   get mask(): Mask {
     return new Mask(this.width, this.height, addon().decodeRle(this.#counts, this.width, this.height))
   }
+}
+
+/** Mean and standard deviation of the values under a mask, of all channels; those that are not finite do not count. */
+function intensityOf(data: PixelData, channels: number, mask: Mask): { mean: number; deviation: number } {
+  let count = 0
+  let mean = 0
+  let squares = 0
+  for (const [at, isSet] of mask.data.entries()) {
+    if (!isSet) continue
+    for (let c = 0; c < channels; c++) {
+      const value = data[at * channels + c]!
+      if (!Number.isFinite(value)) continue
+      // Welford 1962, Note on a method for calculating corrected sums of squares and products.
+      const difference = value - mean
+      mean += difference / ++count
+      squares += difference * (value - mean)
+    }
+  }
+  return { mean, deviation: count > 0 ? Math.sqrt(squares / count) : 0 }
 }

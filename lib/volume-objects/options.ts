@@ -27,6 +27,11 @@ export interface FollowRules {
   minPredictedIou?: number
   /** It ends before a mask whose agreement is lower than this share of that of its prompt. 0 to 1; default 0.5. */
   minAgreement?: number
+  /**
+   * It ends before a mask under which the image is brighter or darker than on its prompt, by so many standard deviations of
+   * the pixels there: means are compared. Default 2.
+   */
+  maxIntensityChange?: number
   /** It ends before a mask of another class than that of its prompt. Default `false`. */
   sameClass?: boolean
   /** It ends after so many slices on each side of its prompt. Default: at the end of the volume. */
@@ -70,6 +75,7 @@ const shape = {
   minOverlap: share.default(0.3).describe(SHARE),
   minPredictedIou: share.default(0.5).describe(SHARE),
   minAgreement: share.default(0.5).describe(SHARE),
+  maxIntensityChange: z.number().min(0).default(2).describe('a number of standard deviations, from 0 on'),
   sameClass: flag.default(false).describe(FLAG),
   maxSlices: z.int().min(0).default(Number.MAX_SAFE_INTEGER).describe('a whole number of slices, from 0 on'),
 }

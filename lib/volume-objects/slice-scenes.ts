@@ -1,6 +1,6 @@
 import type { Call } from '../call.js'
 import type { Axis } from '../volume/axes.js'
-import type { Volume } from '../volume.js'
+import type { Volume, VolumeSlice } from '../volume.js'
 import type { WindowChoice } from '../window.js'
 import type { SliceModel } from './slice-model.js'
 
@@ -11,6 +11,11 @@ export interface Cut {
   window: WindowChoice | undefined
 }
 
+interface Encoded<Scene> {
+  slice: VolumeSlice
+  scene: Promise<Scene>
+}
+
 /**
  * Scenes of the slices of a volume, of which two at most are alive: the current one, and the next, which is encoded while
  * the current one is decoded.
@@ -19,7 +24,7 @@ export class SliceScenes<Scene extends { dispose(): void }> {
   readonly #model: SliceModel<Scene>
   readonly #cut: Cut
   readonly #call: Call
-  #ahead: { index: number; scene: Promise<Scene> } | undefined
+  #ahead: Encoded<Scene> | undefined
 
   constructor(model: SliceModel<Scene>, cut: Cut, call: Call) {
     this.#model = model
@@ -32,10 +37,15 @@ export class SliceScenes<Scene extends { dispose(): void }> {
    *
    * @param expected the slice that will probably be next; `null`: none
    */
-  async with<T>(index: number, expected: number | null, work: (scene: Scene) => Promise<T>): Promise<T> {
-    const scene = await this.#take(index)
+  async with<T>(
+    index: number,
+    expected: number | null,
+    work: (scene: Scene, slice: VolumeSlice) => Promise<T>,
+  ): Promise<T> {
+    const { slice, scene: encoding } = await this.#take(index)
+    const scene = await encoding
     try {
-      const result = work(scene)
+      const result = work(scene, slice)
       if (expected !== null) this.#lookAhead(expected)
       return await result
     } finally {
@@ -53,23 +63,22 @@ export class SliceScenes<Scene extends { dispose(): void }> {
     )
   }
 
-  async #take(index: number): Promise<Scene> {
-    if (this.#ahead?.index !== index) await this.end()
-    const { scene } = this.#ahead ?? {}
+  async #take(index: number): Promise<Encoded<Scene>> {
+    if (this.#ahead?.slice.index !== index) await this.end()
+    const ahead = this.#ahead
     this.#ahead = undefined
-    return scene ?? this.#encode(index)
+    return ahead ?? this.#encode(index)
   }
 
   #lookAhead(index: number) {
-    const scene = this.#encode(index)
+    this.#ahead = this.#encode(index)
     // A failure is told by whoever takes the scene; until then it must not end the process.
-    scene.catch(() => {})
-    this.#ahead = { index, scene }
+    this.#ahead.scene.catch(() => {})
   }
 
-  #encode(index: number): Promise<Scene> {
+  #encode(index: number): Encoded<Scene> {
     const { volume, axis, window } = this.#cut
     const slice = volume.slice(axis, index, { ...(window !== undefined && { window }) })
-    return this.#model.encode(slice, this.#call)
+    return { slice, scene: this.#model.encode(slice, this.#call) }
   }
 }

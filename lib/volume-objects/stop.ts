@@ -13,6 +13,8 @@ export type StopReason =
   | 'minOverlap'
   | 'minPredictedIou'
   | 'minAgreement'
+  /** It is brighter or darker by more than `maxIntensityChange`. */
+  | 'maxIntensityChange'
   /** It is of another class: `sameClass`. */
   | 'sameClass'
   | 'maxSlices'
@@ -54,10 +56,19 @@ export function stopBefore(
   if (agreement !== null && isBelow(agreement, rules.minAgreement, prompted.agreement ?? 0)) {
     return { reason: 'minAgreement', slice, value: agreement }
   }
+  const intensityChange = intensityChangeOf(next, prompted)
+  if (intensityChange > rules.maxIntensityChange) {
+    return { reason: 'maxIntensityChange', slice, value: intensityChange }
+  }
   if (rules.sameClass && next.label?.id !== prompted.label?.id) {
     return { reason: 'sameClass', slice, value: next.label?.probability ?? null }
   }
   return null
+}
+
+/** In standard deviations, of which one is a gray level at least: what is all of one gray may differ by that much. */
+function intensityChangeOf({ intensity }: FollowedSlice, prompted: FollowedSlice): number {
+  return Math.abs(intensity.mean - prompted.intensity.mean) / Math.max(1, prompted.intensity.deviation)
 }
 
 /** A predicted IoU may be negative: no share of it is asked for where none is wanted. */
