@@ -183,7 +183,7 @@ describe('model.labelVolume', () => {
     for (let k = 0; k < 3; k++) {
       using scene = await model.encode(small.slice('z', k))
       const { data } = await scene.labelMap(quick)
-      expect(Buffer.compare(map.data.subarray(k * 480, (k + 1) * 480), data)).toBe(0)
+      expect(Buffer.compare(Uint8Array.from(map.data).subarray(k * 480, (k + 1) * 480), Uint8Array.from(data))).toBe(0)
     }
     expect(map.classes.reduce((sum, { voxels }) => sum + voxels, 0)).toBe(
       Array.from(map.data).filter((value) => value > 0).length,

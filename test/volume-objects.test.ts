@@ -82,7 +82,7 @@ describe('objects that a perfect model draws', () => {
         ],
       },
     ]
-    for (const carry of [{ carryLogits: false }, { carryPoint: true }, { margin: 0 }, { margin: 3 }]) {
+    for (const carry of [{ carryLogits: true }, { carryPoint: true }, { margin: 0 }, { margin: 3 }]) {
       const { segments } = await segment([ball], prompts, { ...lenient, ...carry }).found
       expectSame(segments[0]!.mask, ball)
     }
@@ -128,6 +128,7 @@ describe('the way through the slices', () => {
     const { found, asked } = segment([ball], [{ slice: 11, points: [{ x: 9, y: 12 }] }], {
       ...lenient,
       margin: 0.2,
+      carryLogits: true,
       carryPoint: true,
     })
     await found

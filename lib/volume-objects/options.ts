@@ -9,9 +9,9 @@ import type { FollowStep } from './follow.js'
 
 /** How an object is carried from one slice to the next, and when it ends: docs/volumes.md has what was measured. */
 export interface FollowRules {
-  /** How far the box of the next slice is larger than the mask, on each side, as a share of its side. Default 0.1. */
+  /** How far the box of the next slice is larger than the mask, on each side, as a share of its side. Default 0.03. */
   margin?: number
-  /** The logits of the mask go along as a mask prompt. Default `true`. */
+  /** The logits of the mask go along as a mask prompt. Default `false`. */
   carryLogits?: boolean
   /** The innermost pixel of the mask goes along as a point. Default `false`. */
   carryPoint?: boolean
@@ -66,8 +66,8 @@ const FLAG = 'true or false'
 
 const shape = {
   threshold: z.number().default(0).describe('a finite number'),
-  margin: z.number().min(0).max(10).default(0.1).describe('a number from 0 to 10'),
-  carryLogits: flag.default(true).describe(FLAG),
+  margin: z.number().min(0).max(10).default(0.03).describe('a number from 0 to 10'),
+  carryLogits: flag.default(false).describe(FLAG),
   carryPoint: flag.default(false).describe(FLAG),
   touching: flag.default(true).describe(FLAG),
   minArea: z.int().min(1).default(4).describe('a whole number of pixels, at least 1'),
