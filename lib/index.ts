@@ -82,6 +82,14 @@ export {
   type VolumeWarningCode,
   type VoxelData,
 } from './volume.js'
+export type { LabelStep, LabelVolumeOptions } from './volume-label-map/options.js'
+export { type VolumeClass, VolumeLabelMap } from './volume-label-map.js'
+export type { FollowStep } from './volume-objects/follow.js'
+export type { FollowedSlice } from './volume-objects/followed-slice.js'
+export type { CorrectOptions, FollowRules, SegmentVolumeOptions } from './volume-objects/options.js'
+export type { Stop, StopReason } from './volume-objects/stop.js'
+export type { AbsentMark, VolumePrompt } from './volume-objects/volume-prompts.js'
+export { type VolumeObject, VolumeObjects } from './volume-objects.js'
 export {
   type AppliedWindow,
   type IntensityWindow,

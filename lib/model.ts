@@ -26,6 +26,14 @@ import { contentKey, SceneCache } from './scene-cache.js'
 import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-file.js'
 import { SentenceEncoder, SentenceTokenizer } from './sentences.js'
 import { type Stats, statsOf } from './stats.js'
+import { windowForVolume } from './volume/volume-window.js'
+import { checkVolume, type Volume, type VolumeSlice } from './volume.js'
+import { checkedConsistency, type LabelVolumeOptions } from './volume-label-map/options.js'
+import { VolumeLabelMap } from './volume-label-map.js'
+import { checkedRules as checkedFollowRules, type SegmentVolumeOptions } from './volume-objects/options.js'
+import type { SliceModel, SliceScene } from './volume-objects/slice-model.js'
+import type { VolumePrompt } from './volume-objects/volume-prompts.js'
+import { VolumeObjects } from './volume-objects.js'
 
 export interface LoadOptions {
   /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
@@ -314,6 +322,64 @@ export class SegSam {
     })
   }
 
+  /**
+   * Follows objects of a volume from slice to slice, each from a box or points on one slice. In both directions, what was
+   * found goes along as the prompt of the next slice, until the mask no longer looks like the object. What is found of it
+   * is reported slice by slice (`onProgress`), and can be corrected afterwards: see {@link VolumeObjects}.
+   *
+   * A slice is encoded once in each direction, for all objects that are there, and at most two scenes are alive at a time.
+   *
+   * @param prompts one an object, in pixels of its slice
+   * @throws SegSamError `INVALID_PROMPT`, `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`,
+   *   `DISPOSED`, `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async segmentVolume(
+    volume: Volume,
+    prompts: readonly VolumePrompt[],
+    options: SegmentVolumeOptions = {},
+  ): Promise<VolumeObjects> {
+    this.#checkNotDisposed()
+    checkVolume(volume)
+    const rules = checkedFollowRules(options)
+    const { axis = 'z', window, classes, onProgress } = options
+    const settings = {
+      volume,
+      model: this.info,
+      axis,
+      choice: windowForVolume(volume, window),
+      rules,
+      classes: classes === undefined ? undefined : this.#classes.pinned(classes),
+    }
+    return Call.run(options, (call) => VolumeObjects.found(this.#slices(), prompts, settings, onProgress, call))
+  }
+
+  /**
+   * Labels every slice of a volume as `scene.labelMap` does it, and makes one map of them: slices vote on each voxel, and
+   * regions may have to be large. One slice is encoded at a time.
+   *
+   * @throws SegSamError `INVALID_ARGUMENT`, `UNKNOWN_CLASS`, `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `DISPOSED`,
+   *   `OUT_OF_MEMORY`, `RUNTIME`
+   */
+  async labelVolume(volume: Volume, options: LabelVolumeOptions = {}): Promise<VolumeLabelMap> {
+    this.#checkNotDisposed()
+    checkVolume(volume)
+    const { consistency, ofSlices } = checkedConsistency(options)
+    const { semantic } = this.#manifest
+    const { everything, regions, minEvidence } = checkedLabelMap(ofSlices, semantic)
+    const { axis = 'z', onProgress } = options
+    const choice = windowForVolume(volume, options.window)
+    const settings = { volume, model: this.info, axis, choice, consistency, onProgress }
+    return Call.run(options, async (call) => {
+      const classes = await this.#selected(options.classes, call)
+      const rules = checkedRules(regions, classes.cards)
+      const labelled = async (slice: VolumeSlice) => {
+        const objects = await this.#found({ image: slice, window: undefined }, classes, everything, call)
+        return labelMapOf(slice, objects, classes.cards, { rules, minEvidence, semantic })
+      }
+      return VolumeLabelMap.made(labelled, settings, call)
+    })
+  }
+
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
   dispose(): void {
     this.#cache.clear()
@@ -322,6 +388,21 @@ export class SegSam {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Encodes slices, whose jobs are jobs of the call that asks for them. */
+  #slices(): SliceModel<SliceScene> {
+    return {
+      encode: async (slice, call) => {
+        this.#checkNotDisposed()
+        const name = `the ${slice.axis} slice ${slice.index}`
+        const [scene] = await this.#encode([slice], [name], { window: undefined, borrow: false, call })
+        return {
+          segment: (prompts, options, call) => scene!.segmentIn(call, prompts, options),
+          dispose: () => scene!.dispose(),
+        }
+      },
+    }
   }
 
   #checkNotDisposed(): void {

@@ -250,6 +250,16 @@ export class Scene {
   }
 
   /**
+   * {@link segment} as a part of another call.
+   *
+   * @internal
+   */
+  async segmentIn(call: Call, prompts: readonly Prompt[], options: Omit<SegmentOptions, keyof CallOptions>) {
+    this.#checkAlive()
+    return this.#held(() => this.#segment(prompts, options, call))
+  }
+
+  /**
    * The features, to go on with later: `model.restore` makes a scene of them without the image, and without encoding it
    * again. Written to a file where a path is given, which appears whole or not at all. The pixels are not in it, but an
    * image can be guessed from its features: keep such a file as you keep the image.
@@ -280,11 +290,15 @@ export class Scene {
     if (this.disposed) throw new SegSamError('DISPOSED', 'The scene has been disposed. Encode the image again.')
   }
 
+  #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
+    return this.#held(() => Call.run(options, work))
+  }
+
   /** Work that needs the features, which a `dispose` meanwhile leaves until its end. */
-  async #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
+  async #held<T>(work: () => Promise<T>): Promise<T> {
     this.#calls++
     try {
-      return await Call.run(options, work)
+      return await work()
     } finally {
       this.#calls--
       if (this.#disposed) this.dispose()

@@ -204,3 +204,9 @@ export class Volume {
     return values
   }
 }
+
+/** @throws SegSamError `INVALID_ARGUMENT` */
+export function checkVolume(volume: unknown): asserts volume is Volume {
+  if (!(volume instanceof Volume))
+    throw unexpected('INVALID_ARGUMENT', 'volume', volume, 'a Volume, as readVolume gives it')
+}

@@ -79,6 +79,25 @@ export class VoxelMask {
     return new VoxelMask(shape, box)
   }
 
+  /**
+   * The voxels for which something holds.
+   *
+   * @param holds of a place in `data`
+   */
+  part(holds: (at: number) => boolean): VoxelMask {
+    const bounds = new Bounds()
+    forEachVoxel(this.size, (i, j, k, at) => {
+      if (this.data[at] && holds(at)) bounds.add(i, j, k)
+    })
+    const { origin, size, data } = bounds.box()
+    forEachVoxel(size, (i, j, k, at) => {
+      const from = indexOf(this.size, [origin[0] + i, origin[1] + j, origin[2] + k])
+      if (this.data[from] && holds(from)) data[at] = 1
+    })
+    const moved: Vector = [this.origin[0] + origin[0], this.origin[1] + origin[1], this.origin[2] + origin[2]]
+    return new VoxelMask(this.shape, { origin: data.length > 0 ? moved : origin, size, data })
+  }
+
   /** Its part in one slice, of the size of the slice. */
   slice(plane: SlicePlane): Mask {
     const [width, height] = sizeOf(this.shape, plane)
