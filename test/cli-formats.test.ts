@@ -54,7 +54,7 @@ test('a DICOM slice in every format, and nothing of the patient', async () => {
 
   const { area } = result.objects[0].mask
   const labels = await readVolume(join(out, 'segmentation.nii.gz'))
-  expect(labels.data.reduce((sum, value) => sum + value, 0)).toBe(area)
+  expect(Float64Array.from(labels.data).reduce((sum, value) => sum + value, 0)).toBe(area)
   expect(labels.shape).toEqual([width, height, 1])
   const coco = JSON.parse(await readFile(join(out, 'coco.json'), 'utf8'))
   expect(coco.annotations[0].segmentation).toEqual(result.objects[0].mask.rle)
