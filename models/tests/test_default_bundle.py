@@ -114,8 +114,8 @@ def test_the_command_writes_the_card_and_refuses_what_another_version_measured(r
 CLAIMS = [
     (
         "README.md",
-        "right in three quarters of the prompts on deep brain structures",
-        lambda: 0.7 < named_right(DEEP) < 0.8,
+        "right in four fifths of the prompts on deep brain structures",
+        lambda: 0.77 < named_right(DEEP) < 0.85,
     ),
     (
         "README.md",
@@ -141,21 +141,22 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "the outline follows the image (Dice 0.05 to 0.10 above the ellipse)",
-        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.05, 0.1),
+        "the outline follows the image (Dice 0.05 to 0.11 above the ellipse)",
+        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.05, 0.11),
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "some worse, such as the corpus callosum, the adrenal gland and veins",
+        "some worse, such as the adrenal gland and veins",
         lambda: all(
-            above_the_ellipse(c) <= -0.05 for c in ("corpus_callosum", "adrenal_gland_right", "inferior_vena_cava")
+            above_the_ellipse(c) <= -0.05
+            for c in ("adrenal_gland_right", "inferior_vena_cava", "portal_vein_and_splenic_vein")
         ),
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "box Dice of twelve deep structures is 0.78, where the ellipses give 0.76; 0.58 of the names are right; one "
-        "point gives a Dice of 0.52",
-        lambda: other_source() == (12, 0.78, 0.76, 0.58, 0.52),
+        "box Dice of twelve deep structures is 0.79, where the ellipses give 0.76; 0.60 of the names are right; one "
+        "point gives a Dice of 0.51",
+        lambda: other_source() == (12, 0.79, 0.76, 0.6, 0.51),
     ),
     (
         "models/seg-sam-tiny/README.md",
