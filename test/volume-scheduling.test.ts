@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SegSam } from '../lib/index.js'
 import { bundle } from './fixture.js'
+import { holdDevice } from './held-device.js'
 import { volumeOf } from './volume-fixture.js'
 
 const volume = volumeOf([24, 20, 3])
@@ -34,13 +35,15 @@ describe.each(Object.entries(calls))('%s', (_, call) => {
   })
 
   it('is refused while the queue is full, and frees its scenes', async () => {
-    const slice = volume.slice('z', 0)
-    // One runs, one waits: the queue holds no more.
-    const first = model.encode(Array.from({ length: 24 }, () => slice))
-    while (model.stats().running === 0) await new Promise(setImmediate)
-    const second = model.encode(slice)
+    // Embeds the classes, so that the next call comes to the queue at once.
+    await call({})
+    // One job runs, one waits: the queue holds no more.
+    const { free } = await holdDevice(model)
+    const waiting = model.encode(volume.slice('z', 0))
     await expect(call({})).rejects.toMatchObject({ code: 'QUEUE_FULL' })
-    for (const scene of [...(await first), await second]) scene.dispose()
+    const scene = await waiting
+    scene.dispose()
+    await free
     expect(model.stats()).toMatchObject({ memory: { scenes: 0 }, queued: { interactive: 0, batch: 0 } })
     expect(model.stats().jobs.rejected).toBe(1)
   })
