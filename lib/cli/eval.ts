@@ -13,7 +13,7 @@ import { RecordFile, type RecordHeader } from '../eval/records.js'
 import { csvOf, type Report, type Row, reportOf } from '../eval/report.js'
 import { SegSam } from '../model.js'
 import { packageVersion } from './package-root.js'
-import { Progress } from './progress.js'
+import { bar, Progress } from './progress.js'
 import { numbers } from './prompt-arguments.js'
 import { table } from './table.js'
 
@@ -149,10 +149,6 @@ function countdown(progress: Progress) {
     const left = Number.isFinite(each) ? `, about ${Math.ceil((each * (total - done)) / 60)} min left` : ''
     progress.show(`${bar(done / total)} ${done} of ${total} images, ${set}${left}`)
   }
-}
-
-function bar(share: number): string {
-  return `[${'#'.repeat(Math.floor(20 * share)).padEnd(20, '.')}]`
 }
 
 function summary({ prompts, leftOut }: Report, folder: string): string {

@@ -25,6 +25,9 @@ import type { Input } from './input.js'
 const VOLUME_FORMATS = ['seg', 'rtstruct', 'nifti', 'nrrd'] as const
 const IMAGE_FORMATS = ['coco', 'geojson', 'svg', 'csv'] as const
 
+/** Those that hold a volume as a whole. */
+export const FORMATS_OF_VOLUMES: readonly Format[] = [...VOLUME_FORMATS, 'csv']
+
 export type Format = (typeof VOLUME_FORMATS)[number] | (typeof IMAGE_FORMATS)[number]
 
 /** Names of the files written, by format. Empty where there is nothing to write. */
@@ -47,17 +50,20 @@ export interface FormatContent {
   algorithmType: NonNullable<DicomSegOptions['algorithmType']>
 }
 
-export function withFormatOptions(command: Command): Command {
-  const names = [...VOLUME_FORMATS, ...IMAGE_FORMATS].join(',')
+/** @param known formats that the command can write */
+export function withFormatOptions(
+  command: Command,
+  known: readonly Format[] = [...VOLUME_FORMATS, ...IMAGE_FORMATS],
+): Command {
+  const help = `write these files, too, into the folder of --out: ${known.join(',')}`
   return command
-    .option('--format <names>', `write these files, too, into the folder of --out: ${names}`, formats)
+    .option('--format <names>', help, (text) => formats(text, known))
     .option('--keep-patient', 'repeat what DICOM files say of the patient and study in seg and rtstruct')
 }
 
-function formats(text: string): Format[] {
-  const known: readonly string[] = [...VOLUME_FORMATS, ...IMAGE_FORMATS]
+function formats(text: string, known: readonly Format[]): Format[] {
   const names = text.split(',').map((name) => name.trim().toLowerCase())
-  const unknown = names.find((name) => !known.includes(name))
+  const unknown = names.find((name) => !(known as readonly string[]).includes(name))
   if (unknown !== undefined) throw new InvalidArgumentError(`Allowed: ${known.join(', ')}, several as a,b,c.`)
   return [...new Set(names)] as Format[]
 }
@@ -67,7 +73,11 @@ function formats(text: string): Format[] {
  *
  * @throws SegSamError `INVALID_ARGUMENT` for formats that the image cannot be written to
  */
-export function checkFormats({ format = [], keepPatient, out }: FormatOptions, { volume }: Input, path: string): void {
+export function checkFormats(
+  { format = [], keepPatient, out }: FormatOptions,
+  { volume }: Pick<Input, 'volume'>,
+  path: string,
+): void {
   const isDicom = (name: Format) => name === 'seg' || name === 'rtstruct'
   if (format.length > 0 && out === undefined) {
     throw new SegSamError('INVALID_ARGUMENT', '--format needs a folder to write into: add --out FOLDER.')
@@ -95,9 +105,39 @@ export async function writeFormats(
   const image = imageOf(content)
   const volume = volumeOf(content)
   const dicom = { keepPatient, algorithmType: content.algorithmType }
+  return writeAll(folder, format, async (name) => {
+    if (name === 'csv' && !volume) return { [CSV_FILE]: toCSV(measureObjects(image)) }
+    return filesOfImage(name, image, content.classes) ?? (volume ? filesOfVolume(name, volume, dicom) : {})
+  })
+}
+
+/** The same for what was found in a volume as a whole. Objects without a voxel are left out. */
+export async function writeVolumeFormats(
+  folder: string,
+  { format = [], keepPatient = false }: { format?: Format[]; keepPatient?: boolean },
+  segmentation: VolumeSegmentation,
+  algorithmType: FormatContent['algorithmType'],
+): Promise<FormatFiles> {
+  const segments = segmentation.segments.filter(({ mask }) => mask.count > 0)
+  return writeAll(folder, format, async (name) => {
+    if (segments.length === 0) return {}
+    return filesOfVolume(name, { ...segmentation, segments }, { keepPatient, algorithmType })
+  })
+}
+
+const CSV_FILE = 'measurements.csv'
+
+/** By file name. */
+type Contents = Record<string, string | Buffer>
+
+async function writeAll(
+  folder: string,
+  formats: readonly Format[],
+  contentsOf: (format: Format) => Promise<Contents>,
+): Promise<FormatFiles> {
   const files: FormatFiles = {}
-  for (const name of format) {
-    const made = await filesOf(name, { image, volume, classes: content.classes, dicom })
+  for (const name of formats) {
+    const made = await contentsOf(name)
     for (const [file, data] of Object.entries(made)) await writeFile(join(folder, file), data)
     files[name] = Object.keys(made)
   }
@@ -111,24 +151,16 @@ export function writtenFiles(formats: FormatFiles): string[] {
   )
 }
 
-interface Sources {
-  image: ImageSegmentation
-  /** `null` for a picture, and where no object has a voxel. */
-  volume: VolumeSegmentation | null
-  classes: readonly ClassCard[]
-  dicom: DicomSegOptions
-}
-
-/** Content by file name. */
-async function filesOf(
-  format: Format,
-  { image, volume, classes, dicom }: Sources,
-): Promise<Record<string, string | Buffer>> {
+/** `null` for a format of volumes. */
+function filesOfImage(format: Format, image: ImageSegmentation, classes: readonly ClassCard[]): Contents | null {
   if (format === 'coco') return { 'coco.json': json(toCOCO(image, { classes: namedClasses(image, classes) })) }
   if (format === 'geojson') return { 'objects.geojson': json(toGeoJSON(image)) }
   if (format === 'svg') return { 'objects.svg': toSVG(image) }
-  if (format === 'csv') return { 'measurements.csv': toCSV(volume ? measure(volume) : measureObjects(image)) }
-  if (!volume) return {}
+  return null
+}
+
+async function filesOfVolume(format: Format, volume: VolumeSegmentation, dicom: DicomSegOptions): Promise<Contents> {
+  if (format === 'csv') return { [CSV_FILE]: toCSV(measure(volume)) }
   if (format === 'seg') return { 'segmentation.dcm': await toDicomSeg(volume, dicom) }
   if (format === 'rtstruct') return { 'rtstruct.dcm': await toRTStruct(volume, dicom) }
   if (format === 'nrrd') return { 'segmentation.seg.nrrd': await toSegNRRD(volume) }

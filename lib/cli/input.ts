@@ -48,11 +48,18 @@ export interface SliceResult {
   warnings: readonly VolumeWarning[]
 }
 
+/** What an argument `<volume>` may be; part of --help. */
+export const VOLUME_HELP = 'DICOM, NIfTI, the folder of a DICOM series, or its DICOMweb address'
+
 /** Adds the options that choose an image of a file or folder. */
 export function withInputOptions(command: Command): Command {
+  return withVolumeOptions(command.option('--page <n>', 'page of a picture with several, from 0', number))
+}
+
+/** Adds those that choose a volume, and slices of it. */
+export function withVolumeOptions(command: Command): Command {
   return command
     .option('--window <low,high>', 'intensities shown as black and white, or: file, brain, bone, lung, ...', window)
-    .option('--page <n>', 'page of a picture with several, from 0', number)
     .option('--slice <n>', 'slice of a volume, from 0', number)
     .option('--axis <axis>', `what slices are perpendicular to: ${AXES.join(', ')}`, 'z')
     .option('--series <n>', 'series of a folder with several, from 0', number)
@@ -70,22 +77,36 @@ export function withInputOptions(command: Command): Command {
  * @throws SegSamError
  */
 export async function readInput(path: string, options: InputOptions): Promise<Input> {
-  const { page, series, index, header } = options
+  const { page } = options
   if (!(await isVolume(path))) {
     const image = await readImage(path, { ...(page !== undefined && { page }) })
     return { image, window: linearEnds(options.window), slice: null, volume: null }
   }
   if (page !== undefined)
     throw new SegSamError('INVALID_ARGUMENT', `${path} is a volume: choose by --slice, not --page.`)
-  const volume = await readVolume(path, {
-    ...(series !== undefined && { series }),
-    ...(index !== undefined && { index }),
-    ...(header && { headers: header }),
-  })
+  const volume = await volumeOf(path, options)
   const image = sliceOf(volume, path, options)
   const { axis, plane, spacing, window } = image
   const slice = { axis, index: image.index, plane, spacing, window, warnings: volume.warnings }
   return { image, window: undefined, slice, volume }
+}
+
+/**
+ * Reads a volume as a whole.
+ *
+ * @throws SegSamError
+ */
+export async function readVolumeInput(path: string, options: Omit<InputOptions, 'page'>): Promise<Volume> {
+  if (await isVolume(path)) return volumeOf(path, options)
+  throw unexpected('INVALID_ARGUMENT', path, 'a picture', VOLUME_HELP, 'Pictures go to segment and label.')
+}
+
+function volumeOf(path: string, { series, index, header }: InputOptions): Promise<Volume> {
+  return readVolume(path, {
+    ...(series !== undefined && { series }),
+    ...(index !== undefined && { index }),
+    ...(header && { headers: header }),
+  })
 }
 
 function linearEnds(choice: WindowChoice | undefined): [number, number] | undefined {

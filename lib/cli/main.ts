@@ -8,6 +8,7 @@ import { labelCommand } from './label.js'
 import { libtorchCommand } from './libtorch.js'
 import { packageVersion } from './package-root.js'
 import { segmentCommand } from './segment.js'
+import { volumeCommand } from './volume.js'
 
 const program = new Command('seg-sam')
   .description('Segment medical images with a click or a box, and name what was found. Not for clinical use.')
@@ -21,6 +22,7 @@ Examples:
   seg-sam segment scan.png --box 83,87,105,117 --out found
   seg-sam eval models/seg-sam-tiny DATA/nuclei --prompts box,1pt --report out
   seg-sam label scan.png --out labelled
+  seg-sam volume ct.nii.gz --slice 40 --box 83,87,105,117 --format nifti --out found
   seg-sam inspect models/seg-sam-tiny
   seg-sam doctor`,
   )
@@ -28,6 +30,7 @@ Examples:
 for (const command of [
   segmentCommand(),
   labelCommand(),
+  volumeCommand(),
   evalCommand(),
   inspectCommand(),
   doctorCommand(),

@@ -24,3 +24,8 @@ export class Progress {
     if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
   }
 }
+
+/** Twenty characters, filled to a share of 0 to 1. */
+export function bar(share: number): string {
+  return `[${'#'.repeat(Math.floor(20 * share)).padEnd(20, '.')}]`
+}

@@ -145,9 +145,10 @@ function report(result: SegmentResult, folder: string | undefined): string {
   return lines.join('\n')
 }
 
-const UNNAMED = { nothing: '(no known class)', untrained: '(model names no classes)' }
+/** In place of a name. */
+export const UNNAMED = { nothing: '(no known class)', untrained: '(model names no classes)' }
 
-function promptText({ box, points = [] }: Prompt): string {
+export function promptText({ box, points = [] }: Prompt): string {
   const clicks = points.map(({ x, y, label }) => `${label === 0 ? 'not ' : ''}${x},${y}`)
   return [...(box ? [`box ${box.join(',')}`] : []), ...(clicks.length ? [`point ${clicks.join(' ')}`] : [])].join(' ')
 }
