@@ -1,6 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Model } from '../binding.js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../lib/addon.js'
 import { type EncodeOptions, type Hit, type MedicalImage, type Prompt, type Scene, SegSam } from '../lib/index.js'
 import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
@@ -24,17 +23,6 @@ const clicks: Prompt = {
   ],
 }
 const boxAndClick: Prompt = { box: [30, 20, 90, 70], points: [{ x: 60, y: 45 }] }
-
-/** As a bundle of an earlier version gives it. */
-function withoutBinary(native: Model): Model {
-  return new Proxy(native, {
-    get(target, key) {
-      const value = target[key as keyof Model]
-      if (key === 'decodesBinary') return false
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
-}
 
 /** Equal but for the rounding of sums that are taken in another order. */
 function expectSame(actual: Hit, expected: Hit) {
@@ -311,24 +299,6 @@ describe('classes', () => {
         expect(predictedIou).toBe(trained.masks[i]!.predictedIou)
       }
     }
-  })
-
-  it('and an untrained bundle of an earlier version, whose decoder cannot leave names out, gives the same', async () => {
-    const untrained = await untrainedBundle()
-    using own = await SegSam.load(untrained, { device: 'cpu', precision: 'fp32' })
-    const { load } = addon().Model
-    const loading = vi
-      .spyOn(addon().Model, 'load')
-      .mockImplementation(async (...args) => withoutBinary(await load(...args)))
-    using earlier = await SegSam.load(untrained, { device: 'cpu', precision: 'fp32' })
-    loading.mockRestore()
-    const [now, before] = await Promise.all(
-      [own, earlier].map(async (each) => {
-        using ownScene = await each.encode(discImage(width, height))
-        return ownScene.segment([box, { points: [{ x: 9, y: 9 }] }])
-      }),
-    )
-    expect(now).toEqual(before)
   })
 })
 
