@@ -46,7 +46,7 @@ def checkpoint(path: Path) -> dict:
 
 def learner_of(config: Config) -> train.Learner:
     torch.manual_seed(0)
-    options = argparse.Namespace(alignment=0.3, dense=1.0, encoder_only=False, sentences=0.6)
+    options = argparse.Namespace(alignment=0.3, dense=1.0, encoder_only=False, sentences=0.6, focal=20.0)
     return train.Learner(SegSam(config), 3, torch.randn(3, 1, 256), torch.ones(3, 1, dtype=torch.bool), options)
 
 

@@ -400,7 +400,7 @@ TEST("prompts of several callers in one pass give what each gives alone, across 
     requests.push_back({prompts, callers[i].threshold, together[i].views});
   }
   fake.backend->chunks.clear();
-  scene->decode(*fake.model, *classes, requests);
+  scene->decode(*fake.model, classes.get(), requests);
   EXPECT(fake.backend->chunks.size() > 1 && fake.backend->chunks.size() < 6);
   EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), 64);
   for (size_t i = 0; i < callers.size(); ++i) {
@@ -532,7 +532,7 @@ TEST("a TorchScript bundle is loaded, converted and run through") {
     const std::vector<int32_t> labels{1, 0};
     const std::vector<float> masks(2 * 64, 0.5f);
     Decoded decoded(*scene, 2, 1, 8, 2);
-    scene->decode(*model, {2, 1, points.data(), labels.data(), masks.data()}, *classes, 0, decoded.views);
+    scene->decode(*model, {2, 1, points.data(), labels.data(), masks.data()}, classes.get(), 0, decoded.views);
     EXPECT_EQUAL(decoded.iou, (std::vector<float>{20.5f, -2.5f}));
     EXPECT_EQUAL(decoded.semanticLogits[0], 20.5f);
     EXPECT(decoded.masks[0] == 1 && decoded.masks[32 * 16] == 0);
