@@ -3,10 +3,10 @@ import { unexpected } from './errors.js'
 import { checkImage, type MedicalImage } from './image.js'
 import { classColour } from './label-map/colours.js'
 import { UNKNOWN_ID } from './label-map/regions.js'
-import type { LabelMap } from './label-map.js'
+import type { LabelledClass, LabelMap } from './label-map.js'
 import { Mask } from './mask.js'
 import type { ModelInfo } from './model.js'
-import type { Hit } from './scene.js'
+import type { Hit, Label } from './scene.js'
 
 /** What is known of an object but where it lies. */
 export interface ObjectDescription {
@@ -40,31 +40,45 @@ export interface ImageSegmentation {
 
 /** What `scene.segment` or `scene.segmentEverything` found, as objects in the same order. */
 export function objectsOfHits(hits: readonly Pick<Hit, 'mask' | 'label' | 'predictedIou'>[]): ImageObject[] {
-  return hits.map(({ mask, label, predictedIou }, i) => ({
-    name: label?.name ?? `Object ${i + 1}`,
+  return hits.map(({ mask, label, predictedIou }, i) => ({ ...describedByLabel(label, i + 1), predictedIou, mask }))
+}
+
+/** The n-th object, from 1 on, of what was prompted or found. */
+export function describedByLabel(label: Label | null, number: number): Omit<ObjectDescription, 'predictedIou'> {
+  return {
+    name: label?.name ?? `Object ${number}`,
     class: label && { id: label.id, name: label.name, codes: label.codes },
     probability: label?.probability ?? null,
-    predictedIou,
-    colour: classColour(i + 1, false),
-    mask,
-  }))
+    colour: classColour(number, false),
+  }
 }
 
 /** A label map as objects: one a class, or one an object where the class is countable. */
 export function objectsOfLabelMap(map: LabelMap): ImageObject[] {
   return map.classes.flatMap((found): ImageObject[] => {
-    const isUnknown = found.id === UNKNOWN_ID
-    const common = {
-      class: isUnknown ? null : { id: found.id, name: found.name, codes: found.codes },
-      probability: null,
-      predictedIou: null,
-      colour: classColour(found.value, isUnknown),
-    }
-    if (!found.countable) return [{ ...common, name: found.name, mask: map.mask(found.value) }]
+    const whole = describedByClass(found)
+    if (!found.countable) return [{ ...whole, mask: map.mask(found.value) }]
     return map.instances
       .filter(({ value }) => value === found.value)
-      .map(({ number }, i) => ({ ...common, name: `${found.name} ${i + 1}`, mask: map.instanceMask(number) }))
+      .map(({ number }, i) => ({ ...whole, name: `${found.name} ${i + 1}`, mask: map.instanceMask(number) }))
   })
+}
+
+/** All that has the value of a class in a label map, of an image or a volume. */
+export function describedByClass({
+  value,
+  id,
+  name,
+  codes,
+}: Pick<LabelledClass, 'value' | 'id' | 'name' | 'codes'>): ObjectDescription {
+  const isUnknown = id === UNKNOWN_ID
+  return {
+    name,
+    class: isUnknown ? null : { id, name, codes },
+    probability: null,
+    predictedIou: null,
+    colour: classColour(value, isUnknown),
+  }
 }
 
 /** @throws SegSamError `INVALID_IMAGE`; `INVALID_ARGUMENT` where a mask has not the size of the image */

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Call } from './call.js'
 import type { ClassCode } from './classes.js'
 import { unexpected } from './errors.js'
-import { classColour } from './label-map/colours.js'
+import { describedByClass } from './image-segmentation.js'
 import { UNKNOWN_ID } from './label-map/regions.js'
 import type { LabelledClass, LabelMap } from './label-map.js'
 import type { ModelInfo } from './model.js'
@@ -130,18 +130,10 @@ export class VolumeLabelMap {
   /** As segments: one a class, or one a region where the class is countable. */
   toSegmentation(): VolumeSegmentation {
     const segments = this.classes.flatMap((found): VolumeSegment[] => {
-      const { value, id, name, codes, countable, confidence } = found
-      const isUnknown = confidence === null
-      const common = {
-        class: isUnknown ? null : { id, name, codes },
-        probability: null,
-        predictedIou: null,
-        colour: classColour(value, isUnknown),
-      }
-      const whole = this.mask(value)
-      if (!countable) return [{ ...common, name, mask: whole }]
-      const { counts, of } = regionsOf(whole)
-      return counts.map((_, i) => ({ ...common, name: `${name} ${i + 1}`, mask: of(i) }))
+      const whole = { ...describedByClass(found), mask: this.mask(found.value) }
+      if (!found.countable) return [whole]
+      const { counts, of } = regionsOf(whole.mask)
+      return counts.map((_, i) => ({ ...whole, name: `${found.name} ${i + 1}`, mask: of(i) }))
     })
     return { volume: this.volume, segments, model: this.model }
   }

@@ -1,7 +1,7 @@
 import { CALL_OPTIONS, Call } from './call.js'
 import type { NewClassCard } from './classes.js'
 import { unexpected } from './errors.js'
-import { classColour } from './label-map/colours.js'
+import { describedByLabel } from './image-segmentation.js'
 import type { ModelInfo } from './model.js'
 import { checkOptions } from './options.js'
 import type { Prompt } from './prompts.js'
@@ -51,6 +51,12 @@ export interface ObjectsSettings {
   classes: readonly (string | NewClassCard)[] | undefined
 }
 
+/** And what its slices are like. */
+interface CutSettings extends ObjectsSettings {
+  window: AppliedWindow | null
+  size: { width: number; height: number }
+}
+
 /** What is known of an object; never changed in place. */
 interface Track {
   /** By slice; `null`: the object is not there. */
@@ -75,20 +81,20 @@ export class VolumeObjects implements VolumeSegmentation {
   /** In the order of the prompts. One whose prompt found nothing has no voxel. */
   readonly segments: readonly VolumeObject[]
   readonly #tracks: readonly Track[]
-  readonly #settings: ObjectsSettings
+  readonly #settings: CutSettings
   readonly #slices: SliceModel<SliceScene>
 
   private constructor(
     slices: SliceModel<SliceScene>,
-    settings: ObjectsSettings,
+    settings: CutSettings,
     tracks: readonly Track[],
     segments: readonly VolumeObject[],
   ) {
-    const { volume, model, axis, choice, rules } = settings
+    const { volume, model, axis, window, rules } = settings
     this.volume = volume
     this.model = model
     this.axis = axis
-    this.window = volume.slice(axis, 0, { ...(choice !== undefined && { window: choice }) }).window
+    this.window = window
     this.rules = rules
     this.segments = segments
     this.#tracks = tracks
@@ -104,12 +110,13 @@ export class VolumeObjects implements VolumeSegmentation {
     onProgress: FollowSettings['onProgress'],
     call: Call,
   ): Promise<VolumeObjects> {
-    const { volume, axis } = settings
+    const { volume, axis, choice } = settings
     if (!Array.isArray(prompts) || prompts.length === 0) {
       throw unexpected('INVALID_PROMPT', 'prompts', prompts, 'a list of at least one { slice, box?, points? }')
     }
     const count = volume.sliceCount(axis)
-    const size = volume.slice(axis, 0)
+    const { window, width, height } = volume.slice(axis, 0, { ...(choice !== undefined && { window: choice }) })
+    const size = { width, height }
     const marked = prompts.map((prompt, i) => checkedMarks(prompt, `prompts[${i}]`, size, count))
     const starts = marked.map(({ slice, marks }, object): Start => {
       const limits = limitsOf([], slice, count)
@@ -118,7 +125,7 @@ export class VolumeObjects implements VolumeSegmentation {
     const followed = await walk(slices, starts, settings, onProgress, call)
     const tracks = marked.map(({ slice, marks }, i) => newTrack(slice, marks, followed[i]!))
     const segments = tracks.map((track, i) => describe(track, i, settings))
-    return new VolumeObjects(slices, settings, tracks, segments)
+    return new VolumeObjects(slices, { ...settings, window, size }, tracks, segments)
   }
 
   /**
@@ -147,7 +154,7 @@ export class VolumeObjects implements VolumeSegmentation {
 
     const { volume, axis } = this
     const count = volume.sliceCount(axis)
-    const { slice, marks: added } = checkedMarks(correction, 'correction', volume.slice(axis, 0), count)
+    const { slice, marks: added } = checkedMarks(correction, 'correction', this.#settings.size, count)
     const before = track.marks.get(slice)
     const marks = { box: added.box ?? before?.box ?? null, points: [...(before?.points ?? []), ...added.points] }
     const known = track.slices.get(slice)
@@ -248,11 +255,8 @@ function describe({ marks, slices, stops }: Track, place: number, settings: Obje
     found.map((each) => ({ plane: planeOf(volume.affine, volume.shape, axis, each.slice), mask: each.mask })),
   )
   return {
-    name: named?.name ?? `Object ${place + 1}`,
-    class: named && { id: named.id, name: named.name, codes: named.codes },
-    probability: named?.probability ?? null,
+    ...describedByLabel(named, place + 1),
     predictedIou: meanOf(found, ({ predictedIou }) => predictedIou),
-    colour: classColour(place + 1, false),
     mask,
     prompts: [...marks].sort(([a], [b]) => a - b).map(([slice, each]) => markOf(slice, each)),
     slices: found,

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { Mask, SegSam, segmentationOfHits, Volume, VoxelMask } from '../lib/index.js'
+import { Mask, SegSam, segmentationOfHits, VoxelMask } from '../lib/index.js'
 import { checkSegmentation } from '../lib/volume/segmentation.js'
 import { bundle } from './fixture.js'
+import { volumeOf } from './volume-fixture.js'
 
 const shape = [4, 3, 2] as const
 const flipped = { origin: [3, 0, 1], right: [-1, 0, 0], down: [0, 1, 0] } as const
@@ -78,18 +79,3 @@ describe('a segmentation of hits', () => {
     expect(() => checkSegmentation({ volume, model, segments: [] })).toThrow('at least one segment')
   })
 })
-
-function volumeOf(size: readonly [number, number, number]): Volume {
-  return new Volume({
-    data: Uint8Array.from({ length: size[0] * size[1] * size[2] }, (_, i) => (i * 7) % 251),
-    shape: size,
-    channels: 1,
-    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1],
-    unit: null,
-    modality: null,
-    window: null,
-    inverted: false,
-    warnings: [],
-    dicom: null,
-  })
-}

@@ -56,19 +56,19 @@ export class WebRequest {
     const bytes = await this.#bytesOf(answer)
     this.status = answer.status
     this.#responseHeaders = answer.headers
-    this.response = this.responseType === 'arraybuffer' ? bytes.buffer : this.#textOrJson(bytes)
+    this.response = this.responseType === 'arraybuffer' ? bytes : this.#textOrJson(bytes)
     this.readyState = 4
     this.onreadystatechange?.()
   }
 
-  #textOrJson(bytes: Uint8Array): unknown {
+  #textOrJson(bytes: ArrayBuffer): unknown {
     const text = Buffer.from(bytes).toString('utf8')
     return this.responseType === 'json' && this.status === 200 ? JSON.parse(text) : text
   }
 
-  async #bytesOf({ body }: Response): Promise<Uint8Array<ArrayBuffer>> {
+  async #bytesOf({ body }: Response): Promise<ArrayBuffer> {
     const { maxBytes } = this.#options
-    const chunks: Uint8Array[] = []
+    const chunks: Uint8Array<ArrayBuffer>[] = []
     let length = 0
     for await (const chunk of body ?? []) {
       length += chunk.length
@@ -80,13 +80,7 @@ export class WebRequest {
       }
       chunks.push(chunk)
     }
-    const bytes = new Uint8Array(length)
-    let at = 0
-    for (const chunk of chunks) {
-      bytes.set(chunk, at)
-      at += chunk.length
-    }
-    return bytes
+    return new Blob(chunks).arrayBuffer()
   }
 }
 

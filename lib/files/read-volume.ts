@@ -26,7 +26,8 @@ export interface ReadVolumeOptions {
 
 /**
  * Reads a volume: a DICOM file with one frame or many, a folder with the files of a DICOM series, a series or instance on a
- * DICOMweb server (`https://server/dicom-web/studies/UID/series/UID`), or a NIfTI file (`.nii`, `.nii.gz`). What they are is told by their content, not by their names.
+ * DICOMweb server (`https://server/dicom-web/studies/UID/series/UID`), or a NIfTI file (`.nii`, `.nii.gz`). What they are is
+ * told by their content, not by their names.
  *
  * Values are physical: Hounsfield units for CT, after the modality LUT or rescale slope and intercept of DICOM, or the
  * `scl_slope` and `scl_inter` of NIfTI. See docs/files.md.

@@ -1,6 +1,7 @@
 import { checkOptions } from '../options.js'
 import { type Affine, cross, dot, norm, stepOf, type Vector } from '../volume/affine.js'
 import { type Axis, checkAxis, normalOf } from '../volume/axes.js'
+import { millilitresOf } from '../volume/millilitres.js'
 import { checkSegmentation, type VolumeSegment, type VolumeSegmentation } from '../volume/segmentation.js'
 import type { VoxelMask } from '../volume/voxel-mask.js'
 import type { Volume, VolumeWarningCode } from '../volume.js'
@@ -79,9 +80,11 @@ function measured(
   cautions: VolumeWarningCode[],
 ): SegmentMeasurement {
   const { affine } = volume
-  const steps = [0, 1, 2].map((each) => stepOf(affine, each)) as [Vector, Vector, Vector]
   const normal = normalOf(affine, axis)
-  const [right, down] = steps.filter((_, each) => each !== normal) as [Vector, Vector]
+  const [right, down] = [0, 1, 2].filter((each) => each !== normal).map((each) => stepOf(affine, each)) as [
+    Vector,
+    Vector,
+  ]
   const voxel = centreOf(mask)
   return {
     name,
@@ -89,7 +92,7 @@ function measured(
     probability,
     predictedIou,
     voxels: mask.count,
-    volume: (mask.count * Math.abs(dot(cross(steps[0], steps[1]), steps[2]))) / 1000,
+    volume: millilitresOf(volume, mask.count),
     area: mask.size[normal] === 1 ? mask.count * norm(cross(right, down)) : null,
     axes: longestAxes(volume, mask, axis),
     intensity: volume.channels === 1 ? intensityOf(valuesUnder(volume, mask), volume.unit) : null,

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { CALL_OPTIONS } from '../call.js'
-import { unexpected } from '../errors.js'
 import { LABEL_MAP_OPTIONS, type LabelMapOptions } from '../label-map/options.js'
 import { checkOptions, parsedOptions } from '../options.js'
 import type { Axis } from '../volume/axes.js'
+import { checkOnProgress } from '../volume-objects/options.js'
 import type { WindowChoice } from '../window.js'
 
 /** How the slices of a volume become one label map. Each is labelled as `scene.labelMap` does it. */
@@ -48,10 +48,7 @@ export type CheckedConsistency = z.output<z.ZodObject<typeof shape>>
 export function checkedConsistency(options: LabelVolumeOptions) {
   const own = [...Object.keys(shape), 'axis', 'window', 'onProgress'] as (keyof LabelVolumeOptions)[]
   checkOptions(options, [...LABEL_MAP_OPTIONS, ...own])
-  const { onProgress } = options
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw unexpected('INVALID_ARGUMENT', 'onProgress', onProgress, 'a function')
-  }
+  checkOnProgress(options.onProgress)
   const ofSlices = Object.fromEntries(
     Object.entries(options).filter(([name]) => !([...own, ...CALL_OPTIONS] as string[]).includes(name)),
   ) as LabelMapOptions

@@ -40,15 +40,7 @@ export class VoxelMask {
     const voxels = shape[0] * shape[1] * shape[2]
     if (data.length !== voxels) throw unexpected('INVALID_ARGUMENT', 'data', data, `${voxels} values, one a voxel`)
     const isSet = value === undefined ? (at: number) => data[at] !== 0 : (at: number) => data[at] === value
-    const bounds = new Bounds()
-    forEachVoxel(shape, (i, j, k, at) => {
-      if (isSet(at)) bounds.add(i, j, k)
-    })
-    const box = bounds.box()
-    forEachVoxel(box.size, (i, j, k, at) => {
-      if (isSet(indexOf(shape, [box.origin[0] + i, box.origin[1] + j, box.origin[2] + k]))) box.data[at] = 1
-    })
-    return new VoxelMask(shape, box)
+    return new VoxelMask(shape, boxOf(shape, isSet))
   }
 
   /**
@@ -85,15 +77,7 @@ export class VoxelMask {
    * @param holds of a place in `data`
    */
   part(holds: (at: number) => boolean): VoxelMask {
-    const bounds = new Bounds()
-    forEachVoxel(this.size, (i, j, k, at) => {
-      if (this.data[at] && holds(at)) bounds.add(i, j, k)
-    })
-    const { origin, size, data } = bounds.box()
-    forEachVoxel(size, (i, j, k, at) => {
-      const from = indexOf(this.size, [origin[0] + i, origin[1] + j, origin[2] + k])
-      if (this.data[from] && holds(from)) data[at] = 1
-    })
+    const { origin, size, data } = boxOf(this.size, (at) => this.data[at] === 1 && holds(at))
     const moved: Vector = [this.origin[0] + origin[0], this.origin[1] + origin[1], this.origin[2] + origin[2]]
     return new VoxelMask(this.shape, { origin: data.length > 0 ? moved : origin, size, data })
   }
@@ -172,6 +156,19 @@ class Bounds {
     ]
     return { origin: [i, j, k], size: [width, height, depth], data: new Uint8Array(width * height * depth) }
   }
+}
+
+/** @param isSet of a place in the values of a grid of this shape */
+function boxOf(shape: Vector, isSet: (at: number) => boolean): Box {
+  const bounds = new Bounds()
+  forEachVoxel(shape, (i, j, k, at) => {
+    if (isSet(at)) bounds.add(i, j, k)
+  })
+  const { origin, size, data } = bounds.box()
+  forEachVoxel(size, (i, j, k, at) => {
+    if (isSet(indexOf(shape, [origin[0] + i, origin[1] + j, origin[2] + k]))) data[at] = 1
+  })
+  return { origin, size, data }
 }
 
 function forEachVoxel(

@@ -1,5 +1,5 @@
 import type { ClassCode } from '../classes.js'
-import { rgbOf } from '../dicom/write/colour.js'
+import { rgbOf } from '../colour.js'
 import { checkImageSegmentation, type ImageObject, type ImageSegmentation } from '../image-segmentation.js'
 import type { Polygon, Ring } from '../mask.js'
 import { corners } from './corners.js'

@@ -1,5 +1,5 @@
 import type { ClassCode } from '../classes.js'
-import { rgbOf } from '../dicom/write/colour.js'
+import { rgbOf } from '../colour.js'
 import { checkSegmentation, type VolumeSegmentation } from '../volume/segmentation.js'
 import { layersOf } from './layers.js'
 
@@ -57,8 +57,9 @@ export function labelTable(segmentation: VolumeSegmentation): LabelTable {
  * @throws SegSamError `INVALID_ARGUMENT`
  */
 export function toITKSnapLabels(segmentation: VolumeSegmentation): string {
-  const lines = labelTable(segmentation).labels.map(({ value, colour, name }) => {
-    return `${value} ${rgbOf(colour).join(' ')} 1 1 1 "${name.replaceAll(/["\r\n]/g, ' ')}"`
+  checkSegmentation(segmentation)
+  const lines = segmentation.segments.map(({ colour, name }, i) => {
+    return `${i + 1} ${rgbOf(colour).join(' ')} 1 1 1 "${name.replaceAll(/["\r\n]/g, ' ')}"`
   })
   return ['0 0 0 0 0 0 0 "Clear Label"', ...lines, ''].join('\n')
 }

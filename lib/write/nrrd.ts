@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { rgbOf } from '../colour.js'
 import { type Code, propertyOf } from '../dicom/write/codes.js'
-import { rgbOf } from '../dicom/write/colour.js'
 import { type Affine, stepOf, type Vector } from '../volume/affine.js'
 import { checkSegmentation, type VolumeSegment, type VolumeSegmentation } from '../volume/segmentation.js'
 import { bytesOf, type LabelData, type Layers, layersOf } from './layers.js'

@@ -1,8 +1,4 @@
-/** Red, green and blue, 0 to 255, of `#RRGGBB`. */
-export function rgbOf(colour: string): [number, number, number] {
-  const number = Number.parseInt(colour.slice(1), 16)
-  return [number >> 16, (number >> 8) & 255, number & 255]
-}
+import { rgbOf } from '../../colour.js'
 
 /** sRGB to XYZ at the white point D50, adapted by Bradford's matrix, as ICC profiles have it (ICC.1, annex E). */
 const TO_XYZ = [

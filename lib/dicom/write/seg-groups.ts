@@ -40,7 +40,7 @@ export function dimensions(isPlaced: boolean, isLabelMap: boolean, organisation:
   }
 }
 
-/** Of all frames: orientation and size of the pixels, where frames are placed; one segment, where there is but one. */
+/** Of all frames: orientation and size of the pixels, where frames are placed. */
 export function sharedGroups(volume: Volume, isPlaced: boolean): Dataset {
   if (!isPlaced) return {}
   const [i, j, k] = [0, 1, 2].map((axis) => stepOf(volume.affine, axis)) as [Vector, Vector, Vector]
