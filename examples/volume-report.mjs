@@ -11,6 +11,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { readImage, readVolume, SegSam, SegSamError, Volume, VoxelMask } from 'seg-sam'
+import { csvOfRows } from '../dist/csv.js'
 import { promptObjects, randomFor } from '../dist/eval/prompts.js'
 import { windowForVolume } from '../dist/volume/volume-window.js'
 
@@ -193,11 +194,10 @@ function csv(cases) {
   const columns = ['name', 'value', 'slice', 'named', 'dice', 'trueSlices', 'entered', 'missed']
   const rows = cases.flatMap(({ title, kinds }) =>
     Object.entries(kinds).flatMap(([kind, { objects }]) =>
-      objects.map((object) => [title, kind, ...columns.map((column) => object[column] ?? '')]),
+      objects.map((object) => [title, kind, ...columns.map((column) => object[column])]),
     ),
   )
-  const cell = (value) => (/[",\n]/.test(`${value}`) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value}`)
-  return [['case', 'prompt', ...columns], ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('')
+  return csvOfRows([['case', 'prompt', ...columns], ...rows])
 }
 
 /** One row a case and kind of prompt, between the marks in the file. */
