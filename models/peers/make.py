@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import flops
+import search_path  # noqa: F401
 from make_reference import write_text_and_bundle
 from onnx_files import (
     HuggingFaceDecoder,

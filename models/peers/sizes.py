@@ -1,14 +1,10 @@
 """The models that the benchmark compares, each with one set of weights for every runtime."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "models"), str(ROOT / "test" / "reference")]
-
+from search_path import ROOT
 from seg_sam.bundle import Bundle
 from seg_sam.config import SIZES, Config
 from seg_sam.model import SegSam

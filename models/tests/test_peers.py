@@ -1,5 +1,6 @@
 """The benchmark's counting of operations, against sums by hand."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peers"))
 
 import flops
+
+
+def test_the_command_finds_what_it_imports():
+    make = Path(flops.__file__).with_name("make.py")
+    done = subprocess.run([sys.executable, str(make), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tiny-256" in done.stdout
 
 
 def test_layers_count_two_for_each_multiplication():
