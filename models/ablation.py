@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     with ProcessPoolExecutor(args.parallel, get_context("spawn"), set_threads, (args.threads,)) as pool:
         if waiting and not (args.out / "start.ckpt").exists():
             pool.submit(train_start, args).result()
+        if waiting:
+            write_copied_decoder(args.out / "start.ckpt")
         started = [pool.submit(train_and_measure, args, arm, seed) for arm, seed in waiting]
         for done in as_completed(started):
             arm, seed, scores = done.result()
@@ -132,23 +134,41 @@ def train_start(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
 
 
+def write_copied_decoder(start: Path) -> None:
+    """Writes beside a start one whose semantic-aware decoder has the transformer and the upscaling of SAM's decoder.
+
+    The shared head has them by sharing; so arms with and without a decoder of their own begin alike.
+    """
+    saved = torch.load(start, map_location="cpu", weights_only=True)
+    for part in ("transformer.", "output_upscaling."):
+        own = f"mask_decoder.{part}"
+        copied = {k.replace(own, f"semantic_decoder.{part}"): v for k, v in saved["model"].items() if k.startswith(own)}
+        saved["model"].update(copied)
+    write_checkpoint(start.with_name("start-copied.ckpt"), saved)
+
+
+def write_checkpoint(path: Path, content: dict) -> None:
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(path)
+
+
 def keep(checkpoint: Path, out: Path, parts: tuple[str, ...]) -> None:
     """The parts of a checkpoint that others start from, with its pixel classes."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = {k: v for k, v in saved["model"].items() if k.startswith(parts)}
-    part = out.with_suffix(".part")
-    torch.save({"model": model, "dense_head": saved["dense_head"], "classes": saved["classes"]}, part)
-    part.replace(out)
+    write_checkpoint(out, {"model": model, "dense_head": saved["dense_head"], "classes": saved["classes"]})
 
 
 def train_and_measure(args: argparse.Namespace, arm: Arm, seed: int) -> tuple[str, int, dict]:
     out = run_folder(args, arm, seed)
     shutil.rmtree(out, ignore_errors=True)
+    start = "start-copied.ckpt" if "independent" in arm.options else "start.ckpt"
     train.main(
         [
             *common(args, out),
             *arm.options,
-            *("--start", str(args.out / "start.ckpt"), "--steps", str(args.steps), "--seed", str(seed)),
+            *("--start", str(args.out / start), "--steps", str(args.steps), "--seed", str(seed)),
             *("--prompts", str(args.prompts), "--boxes", str(args.boxes), "--rounds", str(args.rounds)),
         ]
     )

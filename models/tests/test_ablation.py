@@ -53,6 +53,9 @@ def test_arms_and_seeds_are_trained_from_one_start_measured_and_not_run_again(
     assert all(torch.equal(v["model"][matrix], start["model"][matrix]) for v in trained.values())
     tokens = [trained[f"text-{s}"]["model"]["semantic_decoder.co_tokens.weight"] for s in (0, 1)]
     assert (tokens[0] - tokens[1]).abs().mean() > 0.5, "the semantic parts are the seeds'"
+    projection = "decoder.transformer.layers.0.self_attn.q_proj.weight"
+    moved = trained["text-0"]["model"][f"semantic_{projection}"] - start["model"][f"mask_{projection}"]
+    assert moved.abs().max() < 0.01, "a decoder of its own begins as a copy of SAM's"
 
     results = json.loads((tmp_path / "ablation.json").read_text())
     assert results == json.loads((tmp_path / "runs" / "results.json").read_text())
