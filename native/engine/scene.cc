@@ -135,14 +135,26 @@ void writeMasks(const BinaryOutput& output, const std::vector<DecodeRequest>& pa
 }
 
 /// (n, side, side) logits to (n, H, W) masks.
-void upscale(const float* logits, int64_t count, int64_t side, const Frame& frame, float threshold, uint8_t* masks) {
+/// @returns the rows of each outside of which it is 0
+std::vector<Range> upscale(const float* logits, int64_t count, int64_t side, const Frame& frame, float threshold,
+                           uint8_t* masks) {
   const MaskUpscaler upscaler(side, frame);
+  std::vector<Range> rows;
   for (int64_t i = 0; i < count; ++i) {
-    const std::vector<float> input = upscaler.toInput(logits + i * side * side);
+    const MaskUpscaler::Input input = upscaler.toInput(logits + i * side * side, threshold);
     uint8_t* mask = masks + i * frame.width * frame.height;
     at::parallel_for(0, frame.height, kRowsPerTask,
                      [&](int64_t begin, int64_t end) { upscaler.writeRows(input, threshold, begin, end, mask); });
+    rows.push_back(input.maskRows);
   }
+  return rows;
+}
+
+/// The rows of both.
+Range hull(Range a, Range b) {
+  if (a.size() == 0) return b;
+  if (b.size() == 0) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }
 
 }  // namespace
@@ -244,25 +256,30 @@ void Scene::decodeNamedChunk(Model& model, const ClassSet& classes, const std::v
     write(own(semanticLogits), part.out.semanticLogits);
     write(own(classProbabilities), part.out.classProbabilities);
     write(own(presence), part.out.presence);
-    upscaleMasks(part, side);
-    upscaleSemanticMasks(part, side);
+    upscaleSemanticMasks(part, side, upscaleMasks(part, side));
     begin += part.prompts.count;
   }
 }
 
-void Scene::upscaleMasks(const DecodeRequest& request, int64_t maskSize) const {
+std::vector<Range> Scene::upscaleMasks(const DecodeRequest& request, int64_t maskSize) const {
   const int64_t masks = request.prompts.count * request.out.masksPerPrompt;
-  upscale(request.out.logits, masks, maskSize, frame_, request.threshold, request.out.masks);
+  return upscale(request.out.logits, masks, maskSize, frame_, request.threshold, request.out.masks);
 }
 
-/// And how far the masks, which are upscaled already, agree with them.
-void Scene::upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize) const {
+/// And how far the masks, which are upscaled already and 0 outside of `maskRows`, agree with them.
+void Scene::upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize,
+                                 const std::vector<Range>& maskRows) const {
   const DecodedViews& out = request.out;
-  upscale(out.semanticLogits, request.prompts.count, maskSize, frame_, request.threshold, out.semanticMasks);
+  const std::vector<Range> semanticRows = upscale(out.semanticLogits, request.prompts.count, maskSize, frame_,
+                                                  request.threshold, out.semanticMasks);
   const int64_t pixels = frame_.width * frame_.height;
   for (int64_t i = 0; i < request.prompts.count * out.masksPerPrompt; ++i) {
-    const uint8_t* semantic = out.semanticMasks + i / out.masksPerPrompt * pixels;
-    out.agreement[i] = static_cast<float>(maskIou(out.masks + i * pixels, semantic, pixels));
+    const int64_t prompt = i / out.masksPerPrompt;
+    const Range rows = hull(maskRows[i], semanticRows[prompt]);
+    const int64_t first = rows.begin * frame_.width;
+    out.agreement[i] = static_cast<float>(maskIou(out.masks + i * pixels + first,
+                                                  out.semanticMasks + prompt * pixels + first,
+                                                  rows.size() * frame_.width));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/model.h"
+#include "ops/upscale.h"
 
 namespace segsam {
 
@@ -79,8 +80,8 @@ class Scene {
   void decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts);
   void decodeBinaryChunk(Model& model, const std::vector<DecodeRequest>& parts);
   void decodeNamedChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
-  void upscaleMasks(const DecodeRequest& request, int64_t maskSize) const;
-  void upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize) const;
+  std::vector<Range> upscaleMasks(const DecodeRequest& request, int64_t maskSize) const;
+  void upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize, const std::vector<Range>& maskRows) const;
 
   Features features_;
   Frame frame_;

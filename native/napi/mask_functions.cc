@@ -139,7 +139,7 @@ Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
   const auto logits = readArray<float>(info[0], "logits", product(count, side * side));
   const MaskUpscaler upscaler(side, frame);
   for (int64_t i = 0; i < count; ++i) {
-    upscaler.writeRows(upscaler.toInput(logits.elements + i * side * side), threshold, 0, size.height,
+    upscaler.writeRows(upscaler.toInput(logits.elements + i * side * side, threshold), threshold, 0, size.height,
                        masks.elements + i * pixels);
   }
   return masks.value;

@@ -1,6 +1,7 @@
 #include "ops/upscale.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 
@@ -8,13 +9,42 @@ namespace segsam {
 
 namespace {
 
-/// The rows of an image, resized horizontally, of which the last two asked for are kept.
-template <class Axis>
-class RowPair {
+/// Rounding may carry what lies between two values this far above both, relative to the threshold.
+constexpr float kRounding = 1e-5f;
+
+/// The rows and columns around the logits of a square that exceed the threshold, empty where none does.
+std::pair<Range, Range> around(const float* logits, int64_t side, float threshold) {
+  const float least = threshold - kRounding * std::abs(threshold);
+  Range rows{side, side};
+  Range columns{side, 0};
+  for (int64_t y = 0; y < side; ++y) {
+    const float* row = logits + y * side;
+    const auto exceeds = [least](float logit) { return logit > least; };
+    const float* first = std::find_if(row, row + side, exceeds);
+    if (first == row + side) continue;
+    rows = {std::min(rows.begin, y), y + 1};
+    int64_t last = side - 1;
+    while (!exceeds(row[last])) --last;
+    columns = {std::min<int64_t>(columns.begin, first - row), std::max(columns.end, last + 1)};
+  }
+  return {rows, {std::min(columns.begin, columns.end), columns.end}};
+}
+
+}  // namespace
+
+/// Rows of a source, resized horizontally, of which the last two asked for are kept.
+class MaskUpscaler::RowPair {
  public:
-  RowPair(const float* source, int64_t stride, const Axis& columns)
-      : source_(source), stride_(stride), columns_(columns) {
-    for (auto& row : rows_) row.resize(columns.first.size());
+  /// @param source begins with row `rowOffset` and column `columnOffset`
+  RowPair(const float* source, int64_t stride, int64_t rowOffset, int64_t columnOffset, const Axis& columns,
+          Range outputs)
+      : source_(source),
+        stride_(stride),
+        rowOffset_(rowOffset),
+        columnOffset_(columnOffset),
+        columns_(columns),
+        outputs_(outputs) {
+    for (auto& row : rows_) row.resize(outputs.size());
   }
 
   /// The resized rows `first` and `second`.
@@ -31,18 +61,19 @@ class RowPair {
  private:
   void load(int slot, int64_t index) {
     if (index_[slot] == index) return;
-    columns_.interpolate(source_ + index * stride_, rows_[slot].data());
+    columns_.interpolate(source_ + (index - rowOffset_) * stride_, columnOffset_, outputs_, rows_[slot].data());
     index_[slot] = index;
   }
 
   const float* source_;
   int64_t stride_;
+  int64_t rowOffset_;
+  int64_t columnOffset_;
   const Axis& columns_;
+  Range outputs_;
   std::vector<float> rows_[2];
   int64_t index_[2] = {-1, -1};
 };
-
-}  // namespace
 
 MaskUpscaler::Axis::Axis(int64_t from, int64_t to, int64_t count) : first(count), second(count), weight(count) {
   // In single precision, as ATen computes it, so that the same pixels lie above the threshold.
@@ -56,9 +87,20 @@ MaskUpscaler::Axis::Axis(int64_t from, int64_t to, int64_t count) : first(count)
   }
 }
 
-void MaskUpscaler::Axis::interpolate(const float* source, float* target) const {
-  for (size_t i = 0; i < first.size(); ++i) {
-    target[i] = (1.0f - weight[i]) * source[first[i]] + weight[i] * source[second[i]];
+Range MaskUpscaler::Axis::reachedBy(Range sources) const {
+  if (sources.size() == 0) return {};
+  // Both grow along the axis.
+  const auto begin = std::lower_bound(second.begin(), second.end(), sources.begin);
+  const auto end = std::lower_bound(first.begin(), first.end(), sources.end);
+  const Range outputs{begin - second.begin(), end - first.begin()};
+  return outputs.size() > 0 ? outputs : Range{};
+}
+
+Range MaskUpscaler::Axis::sourcesOf(Range outputs) const { return {first[outputs.begin], second[outputs.end - 1] + 1}; }
+
+void MaskUpscaler::Axis::interpolate(const float* source, int64_t offset, Range outputs, float* target) const {
+  for (int64_t i = outputs.begin; i < outputs.end; ++i) {
+    *target++ = (1.0f - weight[i]) * source[first[i] - offset] + weight[i] * source[second[i] - offset];
   }
 }
 
@@ -70,29 +112,38 @@ MaskUpscaler::MaskUpscaler(int64_t logitsSide, const Frame& frame)
       columns_(frame.resizedWidth, frame.width, frame.width),
       rows_(frame.resizedHeight, frame.height, frame.height) {}
 
-std::vector<float> MaskUpscaler::toInput(const float* logits) const {
-  const int64_t width = frame_.resizedWidth;
-  std::vector<float> input(width * frame_.resizedHeight);
-  RowPair<Axis> source(logits, logitsSide_, inputColumns_);
-  for (int64_t y = 0; y < frame_.resizedHeight; ++y) {
+MaskUpscaler::Input MaskUpscaler::toInput(const float* logits, float threshold) const {
+  const auto [logitRows, logitColumns] = around(logits, logitsSide_, threshold);
+  Input input;
+  input.maskRows = rows_.reachedBy(inputRows_.reachedBy(logitRows));
+  input.maskColumns = columns_.reachedBy(inputColumns_.reachedBy(logitColumns));
+  if (input.maskRows.size() == 0 || input.maskColumns.size() == 0) return {};
+  input.rows = rows_.sourcesOf(input.maskRows);
+  input.columns = columns_.sourcesOf(input.maskColumns);
+
+  const int64_t width = input.columns.size();
+  input.logits.resize(input.rows.size() * width);
+  RowPair source(logits, logitsSide_, 0, 0, inputColumns_, input.columns);
+  float* target = input.logits.data();
+  for (int64_t y = input.rows.begin; y < input.rows.end; ++y) {
     const auto [above, below] = source.at(inputRows_.first[y], inputRows_.second[y]);
     const float weight = inputRows_.weight[y];
-    float* target = input.data() + y * width;
     for (int64_t x = 0; x < width; ++x) target[x] = (1.0f - weight) * above[x] + weight * below[x];
+    target += width;
   }
   return input;
 }
 
-void MaskUpscaler::writeRows(const std::vector<float>& input, float threshold, int64_t begin, int64_t end,
-                             uint8_t* mask) const {
-  RowPair<Axis> source(input.data(), frame_.resizedWidth, columns_);
-  for (int64_t y = begin; y < end; ++y) {
+void MaskUpscaler::writeRows(const Input& input, float threshold, int64_t begin, int64_t end, uint8_t* mask) const {
+  std::fill(mask + begin * frame_.width, mask + end * frame_.width, uint8_t{0});
+  RowPair source(input.logits.data(), input.columns.size(), input.rows.begin, input.columns.begin, columns_,
+                 input.maskColumns);
+  const int64_t width = input.maskColumns.size();
+  for (int64_t y = std::max(begin, input.maskRows.begin); y < std::min(end, input.maskRows.end); ++y) {
     const auto [above, below] = source.at(rows_.first[y], rows_.second[y]);
     const float weight = rows_.weight[y];
-    uint8_t* target = mask + y * frame_.width;
-    for (int64_t x = 0; x < frame_.width; ++x) {
-      target[x] = (1.0f - weight) * above[x] + weight * below[x] > threshold ? 1 : 0;
-    }
+    uint8_t* target = mask + y * frame_.width + input.maskColumns.begin;
+    for (int64_t x = 0; x < width; ++x) target[x] = (1.0f - weight) * above[x] + weight * below[x] > threshold ? 1 : 0;
   }
 }
 

@@ -333,25 +333,30 @@ TEST("upscaled masks equal two plain bilinear resizes") {
     for (const auto mode : {ResizeMode::kLongest, ResizeMode::kStretch}) {
       const int64_t side = 16;
       const Frame frame = Frame::of(width, height, 64, mode);
-      std::vector<float> logits(side * side);
-      for (auto& logit : logits) logit = static_cast<float>(normal(random));
       const MaskUpscaler upscaler(side, frame);
-      std::vector<uint8_t> mask(width * height, 9);
-      const auto input = upscaler.toInput(logits.data());
-      const int64_t split = height / 2;
-      upscaler.writeRows(input, 0.25f, split, height, mask.data());
-      upscaler.writeRows(input, 0.25f, 0, split, mask.data());
+      // Noise everywhere, a single logit above the threshold in each place, and none.
+      for (int64_t place = -2; place < side * side; ++place) {
+        std::vector<float> logits(side * side);
+        for (auto& logit : logits) logit = static_cast<float>(normal(random)) - (place == -2 ? 0 : 9);
+        if (place >= 0) logits[place] = 3;
+        std::vector<uint8_t> mask(width * height, 9);
+        const auto input = upscaler.toInput(logits.data(), 0.25f);
+        const int64_t split = height / 2;
+        upscaler.writeRows(input, 0.25f, split, height, mask.data());
+        upscaler.writeRows(input, 0.25f, 0, split, mask.data());
 
-      const auto whole = resize(std::vector<double>(logits.begin(), logits.end()), side, side, frame.side, frame.side);
-      std::vector<double> cropped;
-      for (int64_t y = 0; y < frame.resizedHeight; ++y) {
-        for (int64_t x = 0; x < frame.resizedWidth; ++x) cropped.push_back(whole[y * frame.side + x]);
-      }
-      const auto expected = resize(cropped, frame.resizedWidth, frame.resizedHeight, width, height);
-      for (size_t i = 0; i < mask.size(); ++i) {
-        // In single precision a logit this close to the threshold may fall on either side.
-        if (std::abs(expected[i] - 0.25) < 1e-4) continue;
-        EXPECT_EQUAL(mask[i], expected[i] > 0.25 ? 1 : 0);
+        const auto whole =
+            resize(std::vector<double>(logits.begin(), logits.end()), side, side, frame.side, frame.side);
+        std::vector<double> cropped;
+        for (int64_t y = 0; y < frame.resizedHeight; ++y) {
+          for (int64_t x = 0; x < frame.resizedWidth; ++x) cropped.push_back(whole[y * frame.side + x]);
+        }
+        const auto expected = resize(cropped, frame.resizedWidth, frame.resizedHeight, width, height);
+        for (size_t i = 0; i < mask.size(); ++i) {
+          // In single precision a logit this close to the threshold may fall on either side.
+          if (std::abs(expected[i] - 0.25) < 1e-4) continue;
+          EXPECT_EQUAL(mask[i], expected[i] > 0.25 ? 1 : 0);
+        }
       }
     }
   }
