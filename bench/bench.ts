@@ -5,7 +5,7 @@ import { agreementOf, agrees, EXACT, REDUCED } from './agreement.js'
 import { Child } from './child.js'
 import { interleaved, type Repetitions } from './interleaved.js'
 import type { Options } from './options.js'
-import { type PeerKind, SEG_SAM } from './peer-kinds.js'
+import type { PeerKind } from './peer-kinds.js'
 import { floats } from './peers/inputs.js'
 import type { Checked, Results, Row } from './results.js'
 import { flopsOf, type Size } from './size.js'
@@ -114,7 +114,7 @@ export class Bench {
     const { times, failures } = await interleaved(calls, this.repetitions)
     for (const [name, failure] of failures) this.note(`${size.name}, ${scenario}: ${name} failed: ${failure}`)
     for (const [peer, values] of times) {
-      const flops = neededFlops(size, peer, op, fields.prompts)
+      const flops = neededFlops(size, op, fields.prompts)
       const bf16 = peer.endsWith('bf16') || this.results.loaded[peer]?.precision === 'bf16'
       this.add({ scenario, size: size.name, peer, unit: 'ms', values, ...(flops !== undefined && { flops }), bf16 })
     }
@@ -127,10 +127,10 @@ function agreementLine({ size, peer, agreement, failure }: Checked): string {
   return `${size}: ${peer.padEnd(18)} Dice ${dice.toFixed(4)}, largest error ${relativeError.toExponential(1)} of the logits, ${iouError.toExponential(1)} of the IoU: ${verdict}`
 }
 
-/** What the same result needs in any runtime: SAM's decoder for those who have no other. */
-function neededFlops({ flops }: Size, peer: string, op: string, prompts = 1): number | undefined {
+/** What the same result needs in any runtime: both decoders where the bundle's semantic part is trained. */
+function neededFlops({ flops }: Size, op: string, prompts = 1): number | undefined {
   if (!flops) return undefined
-  const decoder = peer.startsWith(SEG_SAM) || peer === 'onnxruntime-both' || !flops.sam ? flops.both : flops.sam
+  const decoder = flops.sam ?? flops.both
   if (op === 'encode') return flops.encode
   if (op === 'decode' || op === 'click') return flopsOf(decoder, prompts)
   if (op === 'encodeAndClick') return flops.encode + flopsOf(decoder, 1)

@@ -38,16 +38,6 @@ export function peerKinds({ python, bf16 }: Found): PeerKind[] {
       operations: ['encode', 'click', 'encodeAndClick'],
       reduced: true,
     }),
-    node(
-      'onnxruntime-both',
-      "onnxruntime-node with SEG-SAM's two decoders: the work that seg-sam does",
-      'onnxruntime',
-      {
-        env: { BENCH_VARIANT: 'both' },
-        supports: (size) => size.onnx && size.huggingFace,
-        operations: ['decode'],
-      },
-    ),
     node('transformers.js', '@huggingface/transformers, float32', 'transformers-js', {
       supports: (size) => size.onnx && size.huggingFace,
     }),

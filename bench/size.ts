@@ -16,7 +16,6 @@ export interface Size {
   /** There is a folder of Hugging Face's with a `SamModel`. */
   huggingFace: boolean
   onnx: boolean
-  features: number[][]
   tokens: number[]
   /** Of all parameters in float32. */
   weightBytes: number | null
@@ -61,7 +60,6 @@ function fixture(): Size {
     checkedPrompts: 0,
     huggingFace: false,
     onnx: false,
-    features: [],
     tokens: [],
     weightBytes: null,
     flops: null,

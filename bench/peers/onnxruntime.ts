@@ -31,14 +31,13 @@ const require = createRequire(import.meta.url)
 const variant = process.env.BENCH_VARIANT ?? 'fp32'
 
 /**
- * ONNX files as Hugging Face's exporter cuts SAM; of the tiny size, and for the variant `both`, those of SEG-SAM's two
- * decoders. Encode and decode begin with tensors that are ready, and end with logits of low resolution.
+ * ONNX files as Hugging Face's exporter cuts SAM; of the tiny size, those of SEG-SAM's two decoders. Encode and decode begin with tensors that are ready, and end with logits of low resolution.
  */
 class OnnxRuntimePeer implements Peer {
   #runtime!: Runtime
   #resize!: Resize
   #size!: Size
-  #encoder: Session | null = null
+  #encoder!: Session
   #decoder!: Session
   #upscaling!: Session
   #pixels!: Tensor
@@ -58,10 +57,8 @@ class OnnxRuntimePeer implements Peer {
     const options = { intraOpNumThreads: availableParallelism(), executionProviders: ['cpu'] }
     const session = (file: string) => this.#runtime.InferenceSession.create(join(folder, file), options)
     const suffix = variant === 'int8' ? '_quantized' : ''
-    if (variant !== 'both') {
-      const encoder = size.huggingFace ? 'hf/onnx/vision_encoder' : 'onnx/encoder'
-      this.#encoder = await session(`${encoder}${suffix}.onnx`)
-    }
+    const encoder = size.huggingFace ? 'hf/onnx/vision_encoder' : 'onnx/encoder'
+    this.#encoder = await session(`${encoder}${suffix}.onnx`)
     this.#decoder = await session(this.#sam ? 'hf/onnx/prompt_encoder_mask_decoder.onnx' : 'onnx/both_decoders.onnx')
     this.#upscaling = await session('onnx/upscaling.onnx')
     this.#pixels = this.#tensor(floats(folder, 'pixel_values.f32'), [1, 3, imageSize, imageSize])
@@ -70,17 +67,12 @@ class OnnxRuntimePeer implements Peer {
       tokens: this.#tensor(floats(folder, 'tokens.f32'), size.tokens),
       summary: this.#tensor(floats(folder, 'summary.f32'), [1, 1, size.tokens[2]!]),
     }
-    if (variant === 'both') {
-      for (const [i, shape] of size.features.entries()) {
-        this.#features[`feature${i}`] = this.#tensor(floats(folder, `feature${i}.f32`), shape)
-      }
-    }
     const { version } = require('onnxruntime-node/package.json') as { version: string }
     return { 'onnxruntime-node': version }
   }
 
   async encode() {
-    this.#features = await this.#encoder!.run({ pixel_values: this.#pixels })
+    this.#features = await this.#encoder.run({ pixel_values: this.#pixels })
   }
 
   async decode(prompts: number) {
@@ -92,7 +84,7 @@ class OnnxRuntimePeer implements Peer {
     const { originalSide } = this.#size
     const raw = { raw: { width: originalSide, height: originalSide, channels: 3 } }
     const small = await this.#resize(this.#original, raw).resize(side, side, { kernel: 'linear' }).raw().toBuffer()
-    this.#featuresOfOriginal = await this.#encoder!.run({ pixel_values: this.#normalised(small, side) })
+    this.#featuresOfOriginal = await this.#encoder.run({ pixel_values: this.#normalised(small, side) })
   }
 
   async click() {
@@ -105,19 +97,19 @@ class OnnxRuntimePeer implements Peer {
   }
 
   async request() {
-    const features = await this.#encoder!.run({ pixel_values: this.#pixels })
+    const features = await this.#encoder.run({ pixel_values: this.#pixels })
     await this.#decode(features, [{ x: 20, y: 20 }])
   }
 
   async outputs() {
-    if (this.#encoder) await this.encode()
+    await this.encode()
     const { logits, iou } = await this.#decode(this.#features, clicks(this.#size.imageSize, this.#size.checkedPrompts))
     return this.#sam ? concatenated([logits, iou]) : this.#withoutFirst(logits, iou)
   }
 
   /** SAM's decoder alone, and not SEG-SAM's two. */
   get #sam(): boolean {
-    return this.#size.huggingFace && variant !== 'both'
+    return this.#size.huggingFace
   }
 
   async #decode(features: Record<string, Tensor>, points: { x: number; y: number }[]) {

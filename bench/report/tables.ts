@@ -17,7 +17,7 @@ export function machineTable({ machine, date, loaded, peers, quick }: Results): 
     ['processor', `${machine.cpu}, ${machine.cores} cores, ${(machine.memory / 2 ** 30).toFixed(0)} GiB`],
     ['instruction sets', machine.flags.join(', ')],
     ['load when it began', machine.load.toFixed(2)],
-    ['fp32 matrix products', rates ? `${giga(rates.fp32Flops)} GFLOP/s` : 'not measured: no Python with torch'],
+    ['fp32 matrix products', rates ? `${giga(rates.fp32Flops)} GFLOP/s` : 'not measured'],
     ['bf16 matrix products', rates?.bf16Flops ? `${giga(rates.bf16Flops)} GFLOP/s` : 'not in hardware'],
     ['copying', rates ? `${giga(rates.copyBytes)} GB/s read and written` : 'not measured'],
     ['Node.js', machine.node],

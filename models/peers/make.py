@@ -87,8 +87,6 @@ def make(name: str, folder: Path, with_onnx: bool) -> dict:
     store(folder / "expected.f32", torch.cat([logits.reshape(-1), iou.reshape(-1)]).numpy())
     store(folder / "tokens.f32", tokens.numpy())
     store(folder / "summary.f32", summary.numpy())
-    for i, feature in enumerate(features):
-        store(folder / f"feature{i}.f32", feature.numpy())
     if with_onnx:
         write_onnx_files(folder, config, model, sam, values, (tokens, summary))
     return {
@@ -101,7 +99,6 @@ def make(name: str, folder: Path, with_onnx: bool) -> dict:
         "bundle": os.path.relpath(bundle, folder),
         "huggingFace": sam is not None,
         "onnx": with_onnx,
-        "features": [list(feature.shape) for feature in features],
         "tokens": list(tokens.shape),
         "weightBytes": sum(p.numel() * 4 for p in model.parameters()),
         "flops": counted_flops(model, sam, values, tokens, summary),
@@ -140,7 +137,6 @@ def write_onnx_files(
         features = model.image_encoder(values)
     names = [f"feature{i}" for i in range(len(features))]
     points, labels = padded_prompts(*prompts_for(config.image_size, 3))
-    write_both_decoders(model.decoder(), (points, labels, *conditions, features), onnx / "both_decoders.onnx")
     write_traced(
         Upscaling(config.image_size, ORIGINAL_SIDE),
         (torch.zeros(1, 1, config.mask_size, config.mask_size),),
@@ -150,6 +146,7 @@ def write_onnx_files(
         {"logits": PROMPTS_FIRST, "masks": PROMPTS_FIRST},
     )
     if sam is None:
+        write_both_decoders(model.decoder(), (points, labels, *conditions, features), onnx / "both_decoders.onnx")
         write_traced(model.image_encoder, (values,), onnx / "encoder.onnx", ["pixel_values"], names, {})
         quantise(onnx / "encoder.onnx", onnx / "encoder_quantized.onnx")
         return
