@@ -23,6 +23,7 @@ if (process.argv.includes('--help')) {
 }
 
 async function main(options: Options) {
+  process.env.BENCH_DEVICE = options.device
   const isFixtureAlone = options.sizes.every((name) => name === FIXTURE)
   const python = isFixtureAlone ? null : findPython()
   const pytorch = python ? peerKinds({ python, bf16: false }).find(({ name }) => name === 'pytorch') : undefined
@@ -48,18 +49,18 @@ async function main(options: Options) {
   write(results, options)
 }
 
-function takesPart({ name }: PeerKind, { peers }: Options): boolean {
-  return name === SEG_SAM || peers === null || peers.includes(name)
+function takesPart({ name, devices }: PeerKind, { device, peers }: Options): boolean {
+  return devices.includes(device) && (name === SEG_SAM || peers === null || peers.includes(name))
 }
 
 /** Those whose files are there, after making what is missing. */
-function madeSizes({ sizes, cache }: Options, python: string | null): Size[] {
+function madeSizes({ sizes, cache, device }: Options, python: string | null): Size[] {
   const missing = sizes.filter((name) => !isMade(name, cache))
   if (missing.length > 0 && python) {
     console.log(`Making ${missing.join(', ')} in ${cache}, which takes minutes a size.`)
-    const { status } = spawnSync(python, ['-W', 'ignore', 'models/peers/make.py', ...missing, '--out', cache], {
-      stdio: 'inherit',
-    })
+    const withoutOnnx = device === 'cuda' ? ['--no-onnx'] : []
+    const args = ['-W', 'ignore', 'models/peers/make.py', ...missing, '--out', cache, ...withoutOnnx]
+    const { status } = spawnSync(python, args, { stdio: 'inherit' })
     if (status !== 0) throw new Error('models/peers/make.py failed; it needs what models/peers/requirements.txt lists')
   } else if (missing.length > 0) {
     throw new Error(
@@ -74,7 +75,7 @@ async function measure(bench: Bench, size: Size) {
   if (bench.wants('encode') || bench.wants('decode') || bench.wants('click')) await single(bench, size)
   const isSmall = size.imageSize <= 256
   if (bench.wants('start-up')) await startUp(bench, size)
-  if (bench.wants('overhead') && size.name !== FIXTURE) await overhead(bench, size)
+  if (bench.wants('overhead') && size.name !== FIXTURE && bench.options.device === 'cpu') await overhead(bench, size)
   if (bench.wants('callers') && isSmall) await callers(bench, size)
   if (bench.wants('memory') && isSmall) await memory(bench, size)
 }

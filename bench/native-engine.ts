@@ -31,6 +31,7 @@ export function engineKind(size: Size, precision: string): PeerKind {
     env: {},
     reduced: false,
     supports: () => true,
+    devices: ['cpu'],
     operations: ['encode', 'decode'],
   }
 }

@@ -11,6 +11,7 @@ export interface Options {
   /** Names of peers, `null`: all that run here. */
   peers: readonly string[] | null
   quick: boolean
+  device: 'cpu' | 'cuda'
   /** Folder of the results. */
   out: string
   /** Page whose tables are written anew. */
@@ -25,6 +26,7 @@ export const USAGE = `npm run bench -- [options]
   --only LIST      of ${SCENARIOS.join(', ')}
   --sizes LIST     of ${SIZES.join(', ')}, ${FIXTURE} (default: all but ${FIXTURE})
   --peers LIST     seg-sam is always among them (default: all that run here)
+  --device NAME    cpu or cuda, where this package and PyTorch alone are measured (default: cpu)
   --quick          two repetitions each, few requests: to see that everything works, not to measure
   --out FOLDER     for results.json and results.svg (default: bench/cache/results)
   --doc FILE       rewrites the tables of docs/performance.md
@@ -40,6 +42,7 @@ export function readOptions(args: readonly string[]): Options {
       only: { type: 'string' },
       sizes: { type: 'string' },
       peers: { type: 'string' },
+      device: { type: 'string', default: 'cpu' },
       quick: { type: 'boolean', default: false },
       out: { type: 'string', default: 'bench/cache/results' },
       doc: { type: 'string' },
@@ -48,11 +51,13 @@ export function readOptions(args: readonly string[]): Options {
       'no-install': { type: 'boolean' },
     },
   })
-  const { quick } = values
+  const { device, quick } = values
+  if (device !== 'cpu' && device !== 'cuda') throw new Error(`--device is cpu or cuda, not ${device}`)
   return {
     only: listed('only', values.only, SCENARIOS),
     sizes: listed('sizes', values.sizes, [...SIZES, FIXTURE], SIZES),
     peers: values.peers?.split(',') ?? null,
+    device,
     quick,
     out: values.out,
     doc: values.doc ?? null,

@@ -13,12 +13,14 @@ export interface PeerKind {
   /** Arithmetic differs from float32 on purpose: agreement is judged more mildly. */
   reduced: boolean
   supports(size: Size): boolean
+  devices: readonly ('cpu' | 'cuda')[]
   /** What it is timed with. */
   operations: readonly string[]
 }
 
 export const SEG_SAM = 'seg-sam'
 export const ONNX = 'onnxruntime'
+const BOTH = ['cpu', 'cuda'] as const
 const ALL = ['encode', 'decode', 'click', 'encodeAndClick'] as const
 
 interface Found {
@@ -30,7 +32,7 @@ interface Found {
 /** All peers that can run here. */
 export function peerKinds({ python, bf16 }: Found): PeerKind[] {
   const kinds: PeerKind[] = [
-    node(SEG_SAM, 'this package, default precision', 'seg-sam', { reduced: bf16 }),
+    node(SEG_SAM, 'this package, default precision', 'seg-sam', { reduced: bf16, devices: BOTH }),
     node('onnxruntime', 'onnxruntime-node, float32', 'onnxruntime', { supports: (size) => size.onnx }),
     node('onnxruntime-int8', 'onnxruntime-node, encoder dynamically quantised to 8 bits', 'onnxruntime', {
       env: { BENCH_VARIANT: 'int8' },
@@ -43,7 +45,11 @@ export function peerKinds({ python, bf16 }: Found): PeerKind[] {
     }),
   ]
   if (bf16)
-    kinds.splice(1, 0, node('seg-sam-fp32', 'this package, float32', 'seg-sam', { env: { BENCH_PRECISION: 'fp32' } }))
+    kinds.splice(
+      1,
+      0,
+      node('seg-sam-fp32', 'this package, float32', 'seg-sam', { env: { BENCH_PRECISION: 'fp32' }, devices: BOTH }),
+    )
   if (python) kinds.push(...pythonKinds(python, bf16))
   return kinds
 }
@@ -57,6 +63,7 @@ function node(name: string, about: string, file: string, rest: Partial<PeerKind>
     env: {},
     reduced: false,
     supports: () => true,
+    devices: ['cpu'],
     operations: ALL,
     ...rest,
   }
@@ -71,6 +78,7 @@ function pythonKinds(python: string, bf16: boolean): PeerKind[] {
     env: { PYTHONDONTWRITEBYTECODE: '1' },
     reduced: false,
     supports: (size) => size.checkedPrompts > 0,
+    devices: BOTH,
     operations: ALL,
     ...rest,
   })

@@ -24,12 +24,13 @@ class SegSamPeer implements Peer {
   }
 
   async load(size: Size) {
+    const device = (process.env.BENCH_DEVICE ?? 'cpu') as 'cpu' | 'cuda'
     const precision = (process.env.BENCH_PRECISION ?? 'auto') as 'auto' | 'fp32'
     this.#size = size
     this.#image = square(testImage(size), size.imageSize)
     this.#original = square(gradient(size.originalSide), size.originalSide)
     this.#mixed = [this.#image, ...[0.5, 0.75, 1.5].map((scale) => scaled(size.imageSize, scale))]
-    this.#model = await this.#library.SegSam.load(size.bundle, { device: 'cpu', precision })
+    this.#model = await this.#library.SegSam.load(size.bundle, { device, precision })
     const { libtorch, threads, cpuCapability, bf16 } = this.#library.runtimeInfo()
     return {
       libtorch,

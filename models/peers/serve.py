@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 RATE_SIDE = 2048
 COPY_BYTES = 1 << 28
+DEVICE = torch.device(os.environ.get("BENCH_DEVICE", "cpu"))
 
 
 class Peer:
@@ -40,11 +41,11 @@ class Peer:
             from transformers import SamModel, logging
 
             logging.disable_progress_bar()
-            self.sam = SamModel.from_pretrained(folder / "hf").eval()
+            self.sam = SamModel.from_pretrained(folder / "hf").eval().to(DEVICE)
             self.positions = self.sam.get_image_wide_positional_embeddings()
             encoder = self.sam.vision_encoder
         else:
-            self.segsam = tiny_model()
+            self.segsam = tiny_model().to(DEVICE)
             self.decoder = self.segsam.decoder()
             encoder = self.segsam.image_encoder
             self.tokens = self.read(folder / "tokens.f32", size["tokens"])
@@ -55,7 +56,7 @@ class Peer:
         return {"torch": torch.__version__}
 
     def read(self, path: Path, shape: list[int]) -> Tensor:
-        return torch.from_numpy(np.fromfile(path, "<f4")).reshape(shape)
+        return torch.from_numpy(np.fromfile(path, "<f4")).reshape(shape).to(DEVICE)
 
     def test_original(self, side: int) -> Tensor:
         row = torch.arange(side)
@@ -82,21 +83,25 @@ class Peer:
         self.features = self.encoded(self.values)
 
     def decode(self, message: dict) -> None:
-        self.decoded(self.features, *self.prompts_for(self.size["imageSize"], message["prompts"]))
+        self.decoded(self.features, *self.clicks(self.size["imageSize"], message["prompts"]))
+
+    def clicks(self, side: int, count: int) -> tuple[Tensor, Tensor]:
+        points, labels = self.prompts_for(side, count)
+        return points.to(DEVICE), labels.to(DEVICE)
 
     def encode_original(self, message: dict) -> None:
         side = self.size["imageSize"]
         mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
-        values = (self.original.float().permute(1, 2, 0) - mean) / std
+        values = (self.original.to(DEVICE).float().permute(1, 2, 0) - mean.to(DEVICE)) / std.to(DEVICE)
         values = F.interpolate(values.permute(2, 0, 1).unsqueeze(0), size=(side, side), mode="bilinear", antialias=True)
         self.features_of_original = self.encoded(values)
 
     def click(self, message: dict) -> None:
         side, original = self.size["imageSize"], self.size["originalSide"]
-        points, labels = self.prompts_for(original, 1)
+        points, labels = self.clicks(original, 1)
         logits, _ = self.decoded(self.features_of_original, points * side / original, labels)
         framed = F.interpolate(logits[:, :1], size=(side, side), mode="bilinear")
-        self.mask = F.interpolate(framed, size=(original, original), mode="bilinear") > 0
+        self.mask = (F.interpolate(framed, size=(original, original), mode="bilinear") > 0).cpu()
 
     def encode_and_click(self, message: dict) -> None:
         self.encode_original(message)
@@ -104,14 +109,14 @@ class Peer:
 
     def outputs(self, message: dict) -> None:
         self.encode(message)
-        prompts = self.prompts_for(self.size["imageSize"], self.size["checkedPrompts"])
+        prompts = self.clicks(self.size["imageSize"], self.size["checkedPrompts"])
         logits, iou = self.decoded(self.features, *prompts)
-        torch.cat([logits.reshape(-1), iou.reshape(-1)]).numpy().tofile(message["out"])
+        torch.cat([logits.reshape(-1), iou.reshape(-1)]).cpu().numpy().tofile(message["out"])
 
 
 def machine() -> dict:
     """Rates of the machine: matrix products in float32, and in bf16 where the processor multiplies it; copying."""
-    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    bf16 = DEVICE.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return {
         "fp32Flops": matrix_rate(torch.float32),
         "bf16Flops": matrix_rate(torch.bfloat16) if bf16 else None,
@@ -123,13 +128,13 @@ def machine() -> dict:
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """Best of several, in operations a second."""
-    a, b = torch.randn(RATE_SIDE, RATE_SIDE).to(dtype), torch.randn(RATE_SIDE, RATE_SIDE).to(dtype)
+    a, b = (torch.randn(RATE_SIDE, RATE_SIDE, device=DEVICE).to(dtype) for _ in range(2))
     return 2 * RATE_SIDE**3 / best_of(lambda: a @ b)
 
 
 def copy_rate() -> float:
     """Bytes read and written a second."""
-    source = torch.ones(COPY_BYTES, dtype=torch.uint8)
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * COPY_BYTES / best_of(lambda: target.copy_(source))
 
@@ -139,8 +144,11 @@ def best_of(call: Callable[[], object], repeats: int = 7) -> float:
 
 
 def seconds(call: Callable[[], object]) -> float:
+    """Until the device has done it."""
     begun = time.perf_counter()
     call()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - begun
 
 

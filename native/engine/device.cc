@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <torch/version.h>
 
@@ -133,6 +134,12 @@ at::Device resolveDevice(const std::string& name) {
   }
   throw Error(kDeviceUnavailable,
               name + " cannot be used: devices 0 to " + std::to_string(cuda.devices.back().index) + " are present");
+}
+
+void synchronise(at::Device device) {
+  if (device.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl implementation(device.type());
+  implementation.synchronizeStream(implementation.getStream(device));
 }
 
 void tryDevice(at::Device device) {

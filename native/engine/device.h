@@ -13,6 +13,9 @@ enum class Precision { kAuto, kFp32, kBf16, kFp16 };
 /// @throws Error DEVICE_UNAVAILABLE, INVALID_ARGUMENT
 at::Device resolveDevice(const std::string& name);
 
+/// Waits until the device has done all that it was given; the CPU always has.
+void synchronise(at::Device device);
+
 /// Computes something on the device: a driver too old for libtorch, or a card that it has no code for, shows only then.
 /// @throws Error DEVICE_UNAVAILABLE
 void tryDevice(at::Device device);

@@ -69,13 +69,6 @@ std::array<double, 2> percentileWindow(const Image& image) {
   }
 }
 
-template <class Pixel>
-std::array<double, 2> windowOf(const Image& image) {
-  if (image.window) return *image.window;
-  if (std::is_same_v<Pixel, uint8_t>) return {0, 255};
-  return percentileWindow<Pixel>(image);
-}
-
 /// One channel on the 0-255 scale, (1, 1, height, width).
 template <class Pixel>
 at::Tensor windowed(const Image& image, int channel, const std::array<double, 2>& window) {
@@ -97,36 +90,53 @@ at::Tensor windowed(const Image& image, int channel, const std::array<double, 2>
   return plane;
 }
 
-/// (1, 1, height, width) to (1, 1, resizedHeight, resizedWidth), bilinear with antialiasing.
-at::Tensor resize(const at::Tensor& plane, const Frame& frame) {
-  const std::array<int64_t, 2> size = {frame.resizedHeight, frame.resizedWidth};
-  if (frame.resizedWidth > 1) return at::_upsample_bilinear2d_aa(plane, size, false);
-  // ATen takes a plane of one column for channels-last memory and resizes it wrongly (2.13). One row it does right.
-  const std::array<int64_t, 2> transposed = {frame.resizedWidth, frame.resizedHeight};
-  return at::_upsample_bilinear2d_aa(plane.transpose(2, 3).contiguous(), transposed, false).transpose(2, 3);
-}
-
 template <class Pixel>
 at::Tensor toInputOf(const Image& image, const Frame& frame, const Normalisation& normalisation) {
-  const std::array<double, 2> window = windowOf<Pixel>(image);
-  at::Tensor input = at::zeros({3, frame.side, frame.side}, at::kFloat);
-  at::Tensor resized;
-  for (int channel = 0; channel < 3; ++channel) {
-    if (channel < colourChannels(image)) {
-      resized = windowed<Pixel>(image, channel, window);
-      if (frame.resizedHeight != frame.height || frame.resizedWidth != frame.width) {
-        resized = resize(resized, frame);
-      }
-    }
-    input[channel]
-        .narrow(0, 0, frame.resizedHeight)
-        .narrow(1, 0, frame.resizedWidth)
-        .copy_((resized[0][0] - normalisation.mean[channel]) / normalisation.std[channel]);
+  const std::array<double, 2> window = windowOf(image);
+  std::vector<at::Tensor> planes;
+  for (int channel = 0; channel < colourChannels(image); ++channel) {
+    planes.push_back(resize(windowed<Pixel>(image, channel, window), frame));
   }
+  at::Tensor input = at::zeros({3, frame.side, frame.side}, at::kFloat);
+  normalise(planes.size() == 1 ? planes[0] : at::cat(planes, 1), frame, normalisation, input);
   return input;
 }
 
 }  // namespace
+
+std::array<double, 2> windowOf(const Image& image) {
+  if (image.window) return *image.window;
+  switch (image.type) {
+    case PixelType::kUint8:
+      return {0, 255};
+    case PixelType::kUint16:
+      return percentileWindow<uint16_t>(image);
+    case PixelType::kInt16:
+      return percentileWindow<int16_t>(image);
+    case PixelType::kFloat32:
+      return percentileWindow<float>(image);
+  }
+  return {};
+}
+
+at::Tensor resize(const at::Tensor& planes, const Frame& frame) {
+  if (frame.resizedHeight == frame.height && frame.resizedWidth == frame.width) return planes;
+  const std::array<int64_t, 2> size = {frame.resizedHeight, frame.resizedWidth};
+  if (frame.resizedWidth > 1) return at::_upsample_bilinear2d_aa(planes, size, false);
+  // ATen takes planes of one column for channels-last memory and resizes them wrongly (2.13). One row it does right.
+  const std::array<int64_t, 2> transposed = {frame.resizedWidth, frame.resizedHeight};
+  return at::_upsample_bilinear2d_aa(planes.transpose(2, 3).contiguous(), transposed, false).transpose(2, 3);
+}
+
+void normalise(const at::Tensor& planes, const Frame& frame, const Normalisation& normalisation, at::Tensor& input) {
+  for (int64_t channel = 0; channel < 3; ++channel) {
+    const at::Tensor plane = planes[0][std::min(channel, planes.size(1) - 1)];
+    input[channel]
+        .narrow(0, 0, frame.resizedHeight)
+        .narrow(1, 0, frame.resizedWidth)
+        .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
+  }
+}
 
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation) {
   switch (image.type) {

@@ -35,4 +35,18 @@ struct Normalisation {
 /// @return (3, side, side) float32 on the CPU
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation);
 
+/// The same by ATen on `device`, to which the pixels are copied from page-locked memory while it computes.
+/// @return (3, side, side) float32 on `device`
+at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation);
+
+/// Intensities that become 0 and 255.
+std::array<double, 2> windowOf(const Image& image);
+
+/// (1, C, height, width) to (1, C, resizedHeight, resizedWidth), bilinear with antialiasing.
+at::Tensor resize(const at::Tensor& planes, const Frame& frame);
+
+/// Writes (1, C, resizedHeight, resizedWidth) planes, C 1 or 3, on the 0-255 scale to their part of a zero
+/// (3, side, side) input.
+void normalise(const at::Tensor& planes, const Frame& frame, const Normalisation& normalisation, at::Tensor& input);
+
 }  // namespace segsam

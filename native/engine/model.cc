@@ -65,7 +65,9 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
   std::vector<at::Tensor> inputs;
   for (const Image& image : images) {
     frames.push_back(Frame::of(image.width, image.height, options_.imageSize, options_.resizeMode));
-    inputs.push_back(toInput(image, frames.back(), options_.normalisation));
+    inputs.push_back(options_.device.is_cpu()
+                         ? toInput(image, frames.back(), options_.normalisation)
+                         : toInputOn(options_.device, image, frames.back(), options_.normalisation));
   }
   const auto batch = static_cast<int64_t>(images.size());
   const std::vector<at::Tensor> features =
@@ -75,6 +77,8 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
       throw Error(kBundleInvalid, "encoder.pt: forward returned features of another batch size");
     }
   }
+  // Who waits for a scene learns here of what failed on the device, and of how long it took.
+  synchronise(options_.device);
   std::vector<std::shared_ptr<Scene>> scenes;
   for (int64_t i = 0; i < batch; ++i) {
     Features ofImage;

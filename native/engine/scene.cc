@@ -1,6 +1,5 @@
 #include "engine/scene.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -8,17 +7,20 @@
 #include <utility>
 
 #include "engine/counters.h"
-#include "ops/mask.h"
-#include "ops/upscale.h"
+#include "engine/upload.h"
 
 namespace segsam {
+
+int64_t countOf(const std::vector<DecodeRequest>& requests) {
+  return std::accumulate(requests.begin(), requests.end(), int64_t{0},
+                         [](int64_t sum, const DecodeRequest& request) { return sum + request.prompts.count; });
+}
 
 namespace {
 
 constexpr int64_t kPadding = -1;
 /// Memory that a chunk of prompts may take in the decoders, by the estimate below.
 constexpr int64_t kChunkBytes = int64_t{512} << 20;
-constexpr int64_t kRowsPerTask = 64;
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
 /// upscaled features of two decoders.
@@ -27,11 +29,6 @@ int64_t bytesPerPrompt(int64_t featureBytes, int64_t maskSize, int64_t points) {
   constexpr int64_t kBytesPerMaskPixel = 512;
   constexpr int64_t kBytesPerPointAndMaskPixel = 16;
   return kTokenCopies * featureBytes + maskSize * maskSize * (kBytesPerMaskPixel + kBytesPerPointAndMaskPixel * points);
-}
-
-int64_t countOf(const std::vector<DecodeRequest>& requests) {
-  return std::accumulate(requests.begin(), requests.end(), int64_t{0},
-                         [](int64_t sum, const DecodeRequest& request) { return sum + request.prompts.count; });
 }
 
 /// Points in pixels of the input, (P, N, 2).
@@ -109,55 +106,25 @@ struct DecoderInput {
 /// On the model's device.
 DecoderInput inputOf(const std::vector<DecodeRequest>& requests, const Frame& frame, const ModelOptions& options) {
   std::optional<at::Tensor> mask = inputMasks(requests, options.maskSize);
-  if (mask) mask = mask->to(options.device);
-  return {inputPoints(requests, frame).to(options.device), inputLabels(requests).to(options.device), std::move(mask)};
+  if (mask) mask = upload(*mask, options.device);
+  return {upload(inputPoints(requests, frame), options.device), upload(inputLabels(requests), options.device),
+          std::move(mask)};
 }
 
-void writeMasks(const BinaryOutput& output, const std::vector<DecodeRequest>& parts, int64_t side) {
+/// Checks what a bundle returned.
+ChunkOutput binaryOutput(const BinaryOutput& output, int64_t count, int64_t side) {
   constexpr int64_t kMaskTokens = 4;
-  const int64_t count = countOf(parts);
   expectShape(output.maskLogits, {count, kMaskTokens, side, side}, "decoder.pt: decode's mask logits");
   expectShape(output.iou, {count, kMaskTokens}, "decoder.pt: decode's predicted IoU");
-  const at::Tensor maskLogits = toHost(output.maskLogits);
-  const at::Tensor iou = toHost(output.iou);
-  int64_t begin = 0;
-  for (const DecodeRequest& part : parts) {
-    const DecodedViews& out = part.out;
-    // Of SAM's mask tokens, the first is for a single mask and the others for three.
-    const int64_t first = out.masksPerPrompt == 1 ? 0 : 1;
-    const auto own = [&](const at::Tensor& values) {
-      return values.narrow(0, begin, part.prompts.count).narrow(1, first, out.masksPerPrompt);
-    };
-    write(own(maskLogits), out.logits);
-    write(own(iou), out.iou);
-    begin += part.prompts.count;
-  }
-}
-
-/// (n, side, side) logits to (n, H, W) masks.
-/// @returns the rows of each outside of which it is 0
-std::vector<Range> upscale(const float* logits, int64_t count, int64_t side, const Frame& frame, float threshold,
-                           uint8_t* masks) {
-  const MaskUpscaler upscaler(side, frame);
-  std::vector<Range> rows;
-  for (int64_t i = 0; i < count; ++i) {
-    const MaskUpscaler::Input input = upscaler.toInput(logits + i * side * side, threshold);
-    uint8_t* mask = masks + i * frame.width * frame.height;
-    at::parallel_for(0, frame.height, kRowsPerTask,
-                     [&](int64_t begin, int64_t end) { upscaler.writeRows(input, threshold, begin, end, mask); });
-    rows.push_back(input.maskRows);
-  }
-  return rows;
-}
-
-/// The rows of both.
-Range hull(Range a, Range b) {
-  if (a.size() == 0) return b;
-  if (b.size() == 0) return a;
-  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+  return {output.maskLogits.to(at::kFloat), output.iou.to(at::kFloat), {}, {}, {}};
 }
 
 }  // namespace
+
+at::Tensor ChunkOutput::wanted(const at::Tensor& values, int64_t begin, const DecodeRequest& request) {
+  const int64_t masks = request.out.masksPerPrompt;
+  return values.narrow(0, begin, request.prompts.count).narrow(1, masks == 1 ? 0 : 1, masks);
+}
 
 Scene::Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter)
     : features_(std::move(features)), frame_(frame), meter_(std::move(meter)), bytes_(0) {
@@ -191,8 +158,10 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   const c10::InferenceMode inference;
   const int64_t maskSize = model.options().maskSize;
   const int64_t pixels = frame_.width * frame_.height;
-  const int64_t chunk =
-      std::max<int64_t>(1, kChunkBytes / bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt));
+  // On a device the masks are held twice before they are copied to the host.
+  const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1);
+  const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
+  const int64_t chunk = std::max<int64_t>(1, kChunkBytes / bytes);
   std::vector<DecodeRequest> parts;
   int64_t room = chunk;
   for (const auto& [prompts, threshold, out] : requests) {
@@ -219,21 +188,21 @@ const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) 
 }
 
 void Scene::decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts) {
-  if (classes == nullptr) {
-    decodeBinaryChunk(model, parts);
+  const ChunkOutput output = classes == nullptr ? decodeBinary(model, parts) : decodeNamed(model, *classes, parts);
+  if (model.options().device.is_cpu()) {
+    writeOnHost(output, parts, frame_);
   } else {
-    decodeNamedChunk(model, *classes, parts);
+    writeOnDevice(output, parts, frame_);
   }
 }
 
-void Scene::decodeBinaryChunk(Model& model, const std::vector<DecodeRequest>& parts) {
+ChunkOutput Scene::decodeBinary(Model& model, const std::vector<DecodeRequest>& parts) {
   const DecoderInput input = inputOf(parts, frame_, model.options());
   const BinaryOutput output = model.backend().decodeBinary(features_, input.points, input.labels, input.mask);
-  writeMasks(output, parts, model.options().maskSize);
-  for (const DecodeRequest& part : parts) upscaleMasks(part, model.options().maskSize);
+  return binaryOutput(output, countOf(parts), model.options().maskSize);
 }
 
-void Scene::decodeNamedChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
+ChunkOutput Scene::decodeNamed(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
   const int64_t side = model.options().maskSize;
   const int64_t count = countOf(parts);
   const DecoderInput input = inputOf(parts, frame_, model.options());
@@ -245,42 +214,11 @@ void Scene::decodeNamedChunk(Model& model, const ClassSet& classes, const std::v
   const at::Tensor& others = output.otherClassLogits;
   expectShape(others, {count, others.dim() == 3 ? std::max<int64_t>(1, others.size(1)) : 1, classes.size + 1},
               "decoder.pt: decode's CO class logits");
-  writeMasks({output.maskLogits, output.iou}, parts, side);
-
-  const at::Tensor semanticLogits = toHost(output.semanticLogits);
-  const at::Tensor classProbabilities = toHost(output.promptedClassLogits.to(at::kFloat).softmax(-1));
-  const at::Tensor presence = toHost(others.to(at::kFloat).softmax(-1).narrow(2, 0, classes.size).amax(1));
-  int64_t begin = 0;
-  for (const DecodeRequest& part : parts) {
-    const auto own = [&](const at::Tensor& values) { return values.narrow(0, begin, part.prompts.count); };
-    write(own(semanticLogits), part.out.semanticLogits);
-    write(own(classProbabilities), part.out.classProbabilities);
-    write(own(presence), part.out.presence);
-    upscaleSemanticMasks(part, side, upscaleMasks(part, side));
-    begin += part.prompts.count;
-  }
-}
-
-std::vector<Range> Scene::upscaleMasks(const DecodeRequest& request, int64_t maskSize) const {
-  const int64_t masks = request.prompts.count * request.out.masksPerPrompt;
-  return upscale(request.out.logits, masks, maskSize, frame_, request.threshold, request.out.masks);
-}
-
-/// And how far the masks, which are upscaled already and 0 outside of `maskRows`, agree with them.
-void Scene::upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize,
-                                 const std::vector<Range>& maskRows) const {
-  const DecodedViews& out = request.out;
-  const std::vector<Range> semanticRows = upscale(out.semanticLogits, request.prompts.count, maskSize, frame_,
-                                                  request.threshold, out.semanticMasks);
-  const int64_t pixels = frame_.width * frame_.height;
-  for (int64_t i = 0; i < request.prompts.count * out.masksPerPrompt; ++i) {
-    const int64_t prompt = i / out.masksPerPrompt;
-    const Range rows = hull(maskRows[i], semanticRows[prompt]);
-    const int64_t first = rows.begin * frame_.width;
-    out.agreement[i] = static_cast<float>(maskIou(out.masks + i * pixels + first,
-                                                  out.semanticMasks + prompt * pixels + first,
-                                                  rows.size() * frame_.width));
-  }
+  ChunkOutput result = binaryOutput({output.maskLogits, output.iou}, count, side);
+  result.semanticLogits = output.semanticLogits.squeeze(1).to(at::kFloat);
+  result.classProbabilities = output.promptedClassLogits.to(at::kFloat).softmax(-1);
+  result.presence = others.to(at::kFloat).softmax(-1).narrow(2, 0, classes.size).amax(1);
+  return result;
 }
 
 }  // namespace segsam

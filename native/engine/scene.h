@@ -5,43 +5,11 @@
 #include <optional>
 #include <vector>
 
+#include "engine/decode_output.h"
+#include "engine/decode_request.h"
 #include "engine/model.h"
-#include "ops/upscale.h"
 
 namespace segsam {
-
-/// P prompts of the same shape, not owned.
-struct PromptBatch {
-  int64_t count;
-  int64_t pointsPerPrompt;
-  /// (P, N, 2): x, y in pixels of the original image.
-  const float* points;
-  /// (P, N)
-  const int32_t* labels;
-  /// (P, maskSize, maskSize) logits, or null.
-  const float* masks;
-};
-
-/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`. Without classes nothing is
-/// written from `semanticMasks` on.
-struct DecodedViews {
-  int64_t masksPerPrompt;
-  uint8_t* masks;
-  float* logits;
-  float* iou;
-  uint8_t* semanticMasks = nullptr;
-  float* semanticLogits = nullptr;
-  float* agreement = nullptr;
-  float* classProbabilities = nullptr;
-  float* presence = nullptr;
-};
-
-/// One caller's prompts.
-struct DecodeRequest {
-  PromptBatch prompts;
-  float threshold;
-  DecodedViews out;
-};
 
 /// The live scenes of one model.
 struct SceneMeter {
@@ -78,10 +46,8 @@ class Scene {
  private:
   const Conditioning& conditionedOn(Model& model, const ClassSet& classes);
   void decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts);
-  void decodeBinaryChunk(Model& model, const std::vector<DecodeRequest>& parts);
-  void decodeNamedChunk(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
-  std::vector<Range> upscaleMasks(const DecodeRequest& request, int64_t maskSize) const;
-  void upscaleSemanticMasks(const DecodeRequest& request, int64_t maskSize, const std::vector<Range>& maskRows) const;
+  ChunkOutput decodeBinary(Model& model, const std::vector<DecodeRequest>& parts);
+  ChunkOutput decodeNamed(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
 
   Features features_;
   Frame frame_;

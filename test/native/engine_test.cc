@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "engine/counters.h"
+#include "engine/decode_output.h"
 #include "engine/failure.h"
 #include "engine/image.h"
 #include "engine/model.h"
@@ -246,6 +247,88 @@ TEST("one single intensity is black, and so is what is not a number") {
   EXPECT_EQUAL(toInput(imageOf(constant, PixelType::kUint16, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
   const std::vector<float> broken(4, std::numeric_limits<float>::quiet_NaN());
   EXPECT_EQUAL(toInput(imageOf(broken, PixelType::kFloat32, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
+}
+
+TEST("on a device images become the same input as on the host") {
+  const auto check = [](const Image& image, ResizeMode mode) {
+    const Frame frame = Frame::of(image.width, image.height, 16, mode);
+    const Normalisation normalisation{{10, 20, 30}, {2, 4, 8}};
+    const at::Tensor expected = toInput(image, frame, normalisation);
+    const at::Tensor input = toInputOn(at::kCPU, image, frame, normalisation);
+    EXPECT_EQUAL(input.sizes(), expected.sizes());
+    EXPECT((input - expected).abs().max().item<float>() < 1e-4);
+  };
+  const auto bytes = noise(40 * 25 * 4);
+  std::vector<uint16_t> shorts(bytes.begin(), bytes.end());
+  std::vector<int16_t> signedShorts;
+  std::vector<float> floats;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    shorts[i] = static_cast<uint16_t>(257 * bytes[i]);
+    signedShorts.push_back(static_cast<int16_t>(shorts[i] - 32768));
+    floats.push_back(i % 7 == 0 ? std::numeric_limits<float>::quiet_NaN() : bytes[i] * 1e6f);
+  }
+  floats[1] = std::numeric_limits<float>::infinity();
+  floats[2] = -std::numeric_limits<float>::infinity();
+  for (const auto mode : {ResizeMode::kLongest, ResizeMode::kStretch}) {
+    for (const int channels : {1, 3, 4}) {
+      check(imageOf(bytes, PixelType::kUint8, 40, 25, channels), mode);
+      check(imageOf(bytes, PixelType::kUint8, 16, 16, channels), mode);
+      check(imageOf(bytes, PixelType::kUint8, 1, 40, channels), mode);
+      check(imageOf(shorts, PixelType::kUint16, 40, 25, channels), mode);
+      check(imageOf(signedShorts, PixelType::kInt16, 25, 40, channels), mode);
+      check(imageOf(floats, PixelType::kFloat32, 25, 40, channels), mode);
+    }
+    Image ct = imageOf(signedShorts, PixelType::kInt16, 25, 40, 1);
+    ct.window = {{-160, 240}};
+    check(ct, mode);
+  }
+}
+
+TEST("on a device masks and numbers are the same as on the host") {
+  FakeModel fake;
+  constexpr int64_t kSide = 8;
+  for (const auto& [width, height] : std::vector<std::pair<int64_t, int64_t>>{{40, 24}, {9, 100}, {1, 1}}) {
+    const auto scene = fake.scene(width, height);
+    for (const int64_t masks : {1, 3}) {
+      constexpr int64_t kPrompts = 5;
+      ChunkOutput output;
+      output.logits = at::randn({kPrompts, 4, kSide, kSide});
+      output.logits[1].fill_(-3);
+      output.iou = at::rand({kPrompts, 4});
+      for (const bool named : {false, true}) {
+        if (named) {
+          output.semanticLogits = at::randn({kPrompts, kSide, kSide});
+          output.semanticLogits[1].fill_(-3);
+          output.classProbabilities = at::rand({kPrompts, 3});
+          output.presence = at::rand({kPrompts, 2});
+        }
+        const auto run = [&](const auto& write) {
+          std::vector<Decoded> results;
+          std::vector<DecodeRequest> requests;
+          for (const int64_t count : {2, 3}) results.emplace_back(*scene, count, masks, kSide, 2);
+          for (size_t i = 0; i < results.size(); ++i) {
+            const auto count = static_cast<int64_t>(2 + i);
+            requests.push_back({{count, 1, nullptr, nullptr, nullptr}, 0.3f * static_cast<float>(i), results[i].views});
+          }
+          write(output, requests, scene->frame());
+          return results;
+        };
+        const std::vector<Decoded> expected = run(writeOnHost);
+        const std::vector<Decoded> found = run(writeOnDevice);
+        for (size_t i = 0; i < expected.size(); ++i) {
+          EXPECT_EQUAL(found[i].masks, expected[i].masks);
+          EXPECT_EQUAL(found[i].logits, expected[i].logits);
+          EXPECT_EQUAL(found[i].iou, expected[i].iou);
+          EXPECT_EQUAL(found[i].semanticMasks, expected[i].semanticMasks);
+          if (!named) continue;
+          EXPECT_EQUAL(found[i].semanticLogits, expected[i].semanticLogits);
+          EXPECT_EQUAL(found[i].agreement, expected[i].agreement);
+          EXPECT_EQUAL(found[i].classProbabilities, expected[i].classProbabilities);
+          EXPECT_EQUAL(found[i].presence, expected[i].presence);
+        }
+      }
+    }
+  }
 }
 
 TEST("a strip of 20000 x 10 and a single pixel can be encoded") {

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace segsam {
+
+/// P prompts of the same shape, not owned.
+struct PromptBatch {
+  int64_t count;
+  int64_t pointsPerPrompt;
+  /// (P, N, 2): x, y in pixels of the original image.
+  const float* points;
+  /// (P, N)
+  const int32_t* labels;
+  /// (P, maskSize, maskSize) logits, or null.
+  const float* masks;
+};
+
+/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`. Without classes nothing is
+/// written from `semanticMasks` on.
+struct DecodedViews {
+  int64_t masksPerPrompt;
+  uint8_t* masks;
+  float* logits;
+  float* iou;
+  uint8_t* semanticMasks = nullptr;
+  float* semanticLogits = nullptr;
+  float* agreement = nullptr;
+  float* classProbabilities = nullptr;
+  float* presence = nullptr;
+};
+
+/// One caller's prompts.
+struct DecodeRequest {
+  PromptBatch prompts;
+  float threshold;
+  DecodedViews out;
+};
+
+/// Prompts of all of them.
+int64_t countOf(const std::vector<DecodeRequest>& requests);
+
+}  // namespace segsam
