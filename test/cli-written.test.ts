@@ -6,7 +6,7 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readVolume, SegSam, type Volume, VoxelMask } from '../lib/index.js'
 import { classColour } from '../lib/label-map/colours.js'
-import { type ExpectedSegment, errorsOf, judgedByPydicom } from './dicom-judges.js'
+import { codesOf, type ExpectedSegment, errorsOf, judgedByPydicom, TISSUE } from './dicom-judges.js'
 import { FORMS, writeSeries } from './dicom-series.js'
 import { expectLabelsByItk } from './itk.js'
 import { hasProgram, hasPython } from './outside-tools.js'
@@ -80,7 +80,7 @@ describe.skipIf(!existsSync(join(model, 'manifest.json')))('the files of', () =>
       if (!found.countable) return [segmentOf(found, found.value, where(labels, found.value))]
       const own = result.instances.filter(({ value }: Json) => value === found.value)
       return own.map(({ number }: Json, i: number) =>
-        segmentOf({ ...found, name: `${found.name} ${i + 1}` }, found.value, where(instances, number)),
+        segmentOf(found, found.value, where(instances, number), `${found.name} ${i + 1}`),
       )
     })
     await expectFiles(out, at, volume, segments)
@@ -129,15 +129,17 @@ describe.skipIf(!existsSync(join(model, 'manifest.json')))('the files of', () =>
     await expectFiles(out, at, volume, expected)
   })
 
-  test('volume --label: the label map of labelVolume', async () => {
-    const volume = await readVolume(made.at)
-    const { out, result } = await run('volume', made.at, '--label', '--points', '4')
+  test.each(sources)('volume --label of a %s: the label map of labelVolume', async (_, { at }) => {
+    const volume = await readVolume(at)
+    const { out, result } = await run('volume', at, '--label', '--points', '4')
     using found = await SegSam.load(model)
     const map = await found.labelVolume(volume, { pointsPerSide: 4 })
-    const segments = result.classes.map((each: Json) =>
+    const segments: ExpectedSegment[] = result.classes.map((each: Json) =>
       segmentOf(each, each.value, VoxelMask.of(volume.shape, map.data, each.value)),
     )
-    await expectFiles(out, made.at, volume, segments)
+    // Names and codes are told only by classes.
+    expect(segments.filter(({ codes }) => codes !== TISSUE)).not.toEqual([])
+    await expectFiles(out, at, volume, segments)
   })
 })
 
@@ -178,8 +180,14 @@ function onSlice({ shape }: Volume, k: number, { width, height, data }: Pixels):
 }
 
 /** @param found a class or label in the JSON of a command, or an object that has none; `unknown` has no confidence */
-function segmentOf(found: Json, value: number, mask: VoxelMask): ExpectedSegment {
-  return { name: found.name, colour: classColour(value, found.confidence === null), mask }
+function segmentOf(found: Json, value: number, mask: VoxelMask, name: string = found.name): ExpectedSegment {
+  const hasClass = 'id' in found && found.id !== 'unknown'
+  return {
+    name,
+    colour: classColour(value, found.confidence === null),
+    codes: hasClass ? codesOf(found) : TISSUE,
+    mask,
+  }
 }
 
 /** Every file holds the segments, in the place of the volume. */

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { VolumeSegment, VolumeSegmentation } from '../lib/index.js'
+import type { ClassCard, VolumeSegment, VolumeSegmentation } from '../lib/index.js'
 import { python, runTool } from './outside-tools.js'
 
 const checker = fileURLToPath(new URL('reference/check_dicom_out.py', import.meta.url))
@@ -19,6 +19,28 @@ export type ExpectedSegment = Pick<VolumeSegment, 'name' | 'colour' | 'mask' | '
 export interface Expected {
   volume: VolumeSegmentation['volume']
   segments: readonly ExpectedSegment[]
+}
+
+const SIDES: Record<string, string> = { '7771000': 'Left', '24028007': 'Right' }
+const ABNORMAL = '49755003'
+
+/** Of a class as its card has it: its first code, and what of the others is a side or says that it is abnormal. */
+export function codesOf({ id, name, codes = [] }: Pick<ClassCard, 'id' | 'name' | 'codes'>): ExpectedCodes {
+  const [first] = codes
+  const side = codes.find(({ value }) => value in SIDES)
+  const modifier = side ? ['SCT', side.value, SIDES[side.value]!] : null
+  if (!first) return { ...TISSUE, type: ['99SEGSAM', id, name] }
+  const category = codes.some(({ value }) => value === ABNORMAL)
+    ? ['SCT', ABNORMAL, 'Morphologically Abnormal Structure']
+    : ['SCT', '123037004', 'Anatomical Structure']
+  return { category, type: [first.scheme, first.value, first.meaning!], modifier }
+}
+
+/** Of what has no class. */
+export const TISSUE: ExpectedCodes = {
+  category: ['SCT', '85756007', 'Tissue'],
+  type: ['SCT', '85756007', 'Tissue'],
+  modifier: null,
 }
 
 /** @param source folder of the files that the volume was read from */
