@@ -69,7 +69,8 @@ function writeExpected(folder: string, source: string, { volume, segments }: Exp
   )
 }
 
-function wholeOf(
+/** Values of the box of a mask laid into a volume of zeros. */
+export function wholeOf(
   [width, height, depth]: Expected['volume']['shape'],
   mask: VolumeSegment['mask'],
   values: Float32Array,

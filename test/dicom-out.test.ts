@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import dcmjs from 'dcmjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readVolume, toDicomSeg, toRTStruct, type VolumeSegmentation } from '../lib/index.js'
-import { errorsOf, judgedByPydicom } from './dicom-judges.js'
+import { errorsOf, judgedByPydicom, wholeOf } from './dicom-judges.js'
 import {
   FORMS,
   segmentationOf,
@@ -78,20 +78,31 @@ describe.each(Object.entries(sources).filter(([, { at, write }]) => write || exi
     })
 
     test('dcmjs finds the voxels', () => {
-      const { dataset, frames } = readByDcmjs(readFileSync(join(out, 'seg-binary.dcm')))
-      const { volume, segments } = segmentation
-      const [width, height] = volume.shape
-      const found = segments.map(() => new Uint8Array(width * height * volume.shape[2]))
-      for (const [at, groups] of dataset.PerFrameFunctionalGroupsSequence.entries()) {
-        const image = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        const k = volume.dicom!.slices.findIndex(
-          ({ sopInstanceUid, frame }) =>
-            sopInstanceUid === image.ReferencedSOPInstanceUID && frame === Number(image.ReferencedFrameNumber ?? 1),
-        )
-        const number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        found[number - 1]!.set(frames.subarray(at * width * height, (at + 1) * width * height), k * width * height)
-      }
+      const found = valuesByDcmjs(join(out, 'seg-binary.dcm'), segmentation)
+      const { segments } = segmentation
       for (const [s, { mask }] of segments.entries()) expect(Buffer.compare(found[s]!, mask.toVolume())).toBe(0)
+    })
+
+    test('dcmjs finds the fractions', () => {
+      const found = valuesByDcmjs(join(out, 'seg-fractional.dcm'), segmentation)
+      const { volume, segments } = segmentation
+      for (const [s, { mask, fractions }] of segments.entries()) {
+        const whole = wholeOf(volume.shape, mask, fractions!)
+        expect(
+          Buffer.compare(
+            found[s]!,
+            Uint8Array.from(whole, (share) => Math.round(share * 255)),
+          ),
+        ).toBe(0)
+      }
+    })
+
+    test('dcmjs finds the values of a label map', () => {
+      const [found] = valuesByDcmjs(join(out, 'seg-labelmap.dcm'), segmentation)
+      const { volume, segments } = withoutOverlap(segmentation)
+      const values = new Uint8Array(volume.shape[0] * volume.shape[1] * volume.shape[2])
+      for (const [s, { mask }] of segments.entries()) mask.paint(values, s + 1)
+      expect(Buffer.compare(found!, values)).toBe(0)
     })
   },
 )
@@ -103,12 +114,28 @@ const NEW_IN_LABEL_MAPS = [
   /PixelPaddingValue/,
 ]
 
-// biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
-function readByDcmjs(content: Buffer): { dataset: any; frames: Uint8Array } {
+/** Values by segment, from the first on, one a voxel of the volume; of a label map all are in the first. */
+function valuesByDcmjs(file: string, { volume, segments }: VolumeSegmentation): Uint8Array[] {
   // biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
   const { DicomMessage, DicomMetaDictionary, BitArray } = dcmjs.data as any
+  const content = readFileSync(file)
   const bytes = content.buffer.slice(content.byteOffset, content.byteOffset + content.length)
   const dataset = DicomMetaDictionary.naturalizeDataset(DicomMessage.readFile(bytes).dict)
   const pixels = Array.isArray(dataset.PixelData) ? dataset.PixelData[0] : dataset.PixelData
-  return { dataset, frames: BitArray.unpack(pixels).map((value: number) => (value ? 1 : 0)) }
+  const frames: Uint8Array =
+    dataset.SegmentationType === 'BINARY'
+      ? BitArray.unpack(pixels).map((value: number) => (value ? 1 : 0))
+      : new Uint8Array(pixels)
+  const area = volume.shape[0] * volume.shape[1]
+  const found = segments.map(() => new Uint8Array(area * volume.shape[2]))
+  for (const [at, groups] of dataset.PerFrameFunctionalGroupsSequence.entries()) {
+    const image = groups.DerivationImageSequence[0].SourceImageSequence[0]
+    const k = volume.dicom!.slices.findIndex(
+      ({ sopInstanceUid, frame }) =>
+        sopInstanceUid === image.ReferencedSOPInstanceUID && frame === Number(image.ReferencedFrameNumber ?? 1),
+    )
+    const number = groups.SegmentIdentificationSequence?.[0].ReferencedSegmentNumber ?? 1
+    found[number - 1]!.set(frames.subarray(at * area, (at + 1) * area), k * area)
+  }
+  return found
 }
