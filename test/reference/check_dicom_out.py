@@ -4,8 +4,9 @@
 
 FOLDER holds written files and, in expected.json, what they should say: where the source images are, for each slice of
 the volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest), and
-where they matter that of its fractions, and its codes. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours
-filled by scikit-image. Says what differs and ends with 1 where anything does.
+where they matter that of its fractions, and its codes. Frames and contours are put in their place by the geometry of
+the source as pydicom reads it, contours filled by scikit-image. Says what differs and ends with 1 where anything
+does.
 """
 
 import json
