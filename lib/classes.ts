@@ -19,6 +19,11 @@ export interface ClassCard {
   /** For people, for example `Left kidney`. */
   name: string
   synonyms?: readonly string[] | undefined
+  /**
+   * What the class is, in terminologies; beside it, where they apply, the side (SCT 7771000, Left, or 24028007, Right) and
+   * a category such as SCT 49755003, Morphologically Abnormal Structure. They go into DICOM files; the model does not see
+   * them.
+   */
   codes?: readonly ClassCode[] | undefined
   /** Hints for readers; the model does not see them. */
   modalities?: readonly string[] | undefined

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import dcmjs from 'dcmjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readVolume, toDicomSeg, toRTStruct, type VolumeSegmentation } from '../lib/index.js'
+import { errorsOf, judgedByPydicom, wholeOf } from './dicom-judges.js'
 import {
   FORMS,
   segmentationOf,
@@ -14,10 +15,9 @@ import {
   writeRadiograph,
   writeSeries,
 } from './dicom-series.js'
-import { hasProgram, hasPython, python, runTool } from './outside-tools.js'
+import { hasProgram, hasPython } from './outside-tools.js'
 
 const shared = fileURLToPath(new URL('../../shared/data/files', import.meta.url))
-const checker = fileURLToPath(new URL('reference/check_dicom_out.py', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'seg-sam-dicom-out-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -50,7 +50,6 @@ describe.each(Object.entries(sources).filter(([, { at, write }]) => write || exi
       const volume = await readVolume(at)
       segmentation = withFractions(segmentationOf(volume))
       mkdirSync(out, { recursive: true })
-      writeExpected(out, at, segmentation)
       const save = (file: string, content: Buffer) => writeFileSync(join(out, `${file}.dcm`), content)
       save('seg-binary', await toDicomSeg(segmentation))
       save('seg-fractional', await toDicomSeg(segmentation, { type: 'FRACTIONAL' }))
@@ -59,7 +58,7 @@ describe.each(Object.entries(sources).filter(([, { at, write }]) => write || exi
     })
 
     test.skipIf(!hasPython('pydicom', 'skimage'))('pydicom and scikit-image find the voxels', async () => {
-      expect(await runTool(python, [checker, out])).toEqual({ code: 0, output: 'as meant\n' })
+      expect(await judgedByPydicom(out, at, segmentation)).toEqual({ code: 0, output: 'as meant\n' })
     })
 
     test.skipIf(!hasProgram('dciodvfy'))('dciodvfy finds no error', async () => {
@@ -79,20 +78,31 @@ describe.each(Object.entries(sources).filter(([, { at, write }]) => write || exi
     })
 
     test('dcmjs finds the voxels', () => {
-      const { dataset, frames } = readByDcmjs(readFileSync(join(out, 'seg-binary.dcm')))
-      const { volume, segments } = segmentation
-      const [width, height] = volume.shape
-      const found = segments.map(() => new Uint8Array(width * height * volume.shape[2]))
-      for (const [at, groups] of dataset.PerFrameFunctionalGroupsSequence.entries()) {
-        const image = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        const k = volume.dicom!.slices.findIndex(
-          ({ sopInstanceUid, frame }) =>
-            sopInstanceUid === image.ReferencedSOPInstanceUID && frame === Number(image.ReferencedFrameNumber ?? 1),
-        )
-        const number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        found[number - 1]!.set(frames.subarray(at * width * height, (at + 1) * width * height), k * width * height)
-      }
+      const found = valuesByDcmjs(join(out, 'seg-binary.dcm'), segmentation)
+      const { segments } = segmentation
       for (const [s, { mask }] of segments.entries()) expect(Buffer.compare(found[s]!, mask.toVolume())).toBe(0)
+    })
+
+    test('dcmjs finds the fractions', () => {
+      const found = valuesByDcmjs(join(out, 'seg-fractional.dcm'), segmentation)
+      const { volume, segments } = segmentation
+      for (const [s, { mask, fractions }] of segments.entries()) {
+        const whole = wholeOf(volume.shape, mask, fractions!)
+        expect(
+          Buffer.compare(
+            found[s]!,
+            Uint8Array.from(whole, (share) => Math.round(share * 255)),
+          ),
+        ).toBe(0)
+      }
+    })
+
+    test('dcmjs finds the values of a label map', () => {
+      const [found] = valuesByDcmjs(join(out, 'seg-labelmap.dcm'), segmentation)
+      const { volume, segments } = withoutOverlap(segmentation)
+      const values = new Uint8Array(volume.shape[0] * volume.shape[1] * volume.shape[2])
+      for (const [s, { mask }] of segments.entries()) mask.paint(values, s + 1)
+      expect(Buffer.compare(found!, values)).toBe(0)
     })
   },
 )
@@ -104,42 +114,28 @@ const NEW_IN_LABEL_MAPS = [
   /PixelPaddingValue/,
 ]
 
-async function errorsOf(file: string): Promise<string[]> {
-  const { output } = await runTool('dciodvfy', ['-new', file])
-  expect(output).toMatch(/^(Segmentation|RTStructureSet)$/m)
-  return output.split('\n').filter((line) => line.startsWith('Error'))
-}
-
-function writeExpected(out: string, source: string, { volume, segments }: VolumeSegmentation): void {
-  const voxels = volume.shape[0] * volume.shape[1] * volume.shape[2]
-  const described = segments.map(({ name, colour, mask, fractions }, s) => {
-    writeFileSync(join(out, `${s}.mask`), mask.toVolume())
-    const whole = new Float32Array(voxels)
-    const [width, height] = volume.shape
-    mask.data.forEach((_, at) => {
-      const [i, j, k] = [
-        at % mask.size[0],
-        Math.floor(at / mask.size[0]) % mask.size[1],
-        Math.floor(at / mask.size[0] / mask.size[1]),
-      ]
-      whole[mask.origin[0] + i + width * (mask.origin[1] + j + height * (mask.origin[2] + k))] = fractions![at]!
-    })
-    writeFileSync(join(out, `${s}.fractions`), whole)
-    return { name, colour, mask: `${s}.mask`, fractions: `${s}.fractions` }
-  })
-  const slices = volume.dicom!.slices.map(({ sopInstanceUid, frame }) => [sopInstanceUid, frame])
-  writeFileSync(
-    join(out, 'expected.json'),
-    JSON.stringify({ source, shape: volume.shape, slices, segments: described }),
-  )
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
-function readByDcmjs(content: Buffer): { dataset: any; frames: Uint8Array } {
+/** Values by segment, from the first on, one a voxel of the volume; of a label map all are in the first. */
+function valuesByDcmjs(file: string, { volume, segments }: VolumeSegmentation): Uint8Array[] {
   // biome-ignore lint/suspicious/noExplicitAny: dcmjs has no types
   const { DicomMessage, DicomMetaDictionary, BitArray } = dcmjs.data as any
+  const content = readFileSync(file)
   const bytes = content.buffer.slice(content.byteOffset, content.byteOffset + content.length)
   const dataset = DicomMetaDictionary.naturalizeDataset(DicomMessage.readFile(bytes).dict)
   const pixels = Array.isArray(dataset.PixelData) ? dataset.PixelData[0] : dataset.PixelData
-  return { dataset, frames: BitArray.unpack(pixels).map((value: number) => (value ? 1 : 0)) }
+  const frames: Uint8Array =
+    dataset.SegmentationType === 'BINARY'
+      ? BitArray.unpack(pixels).map((value: number) => (value ? 1 : 0))
+      : new Uint8Array(pixels)
+  const area = volume.shape[0] * volume.shape[1]
+  const found = segments.map(() => new Uint8Array(area * volume.shape[2]))
+  for (const [at, groups] of dataset.PerFrameFunctionalGroupsSequence.entries()) {
+    const image = groups.DerivationImageSequence[0].SourceImageSequence[0]
+    const k = volume.dicom!.slices.findIndex(
+      ({ sopInstanceUid, frame }) =>
+        sopInstanceUid === image.ReferencedSOPInstanceUID && frame === Number(image.ReferencedFrameNumber ?? 1),
+    )
+    const number = groups.SegmentIdentificationSequence?.[0].ReferencedSegmentNumber ?? 1
+    found[number - 1]!.set(frames.subarray(at * area, (at + 1) * area), k * area)
+  }
+  return found
 }

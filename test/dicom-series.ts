@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Volume, type VolumeSegment, type VolumeSegmentation, VoxelMask } from '../lib/index.js'
-import { ctSlice, type DicomElement, dicomFile } from './volume-files.js'
+import { type CtSlice, ctSlice, type DicomElement, dicomFile } from './volume-files.js'
 
 type Vector = readonly [number, number, number]
 
@@ -35,10 +35,15 @@ function turned(x: number, y: number): Pick<SeriesForm, 'right' | 'down'> {
 }
 
 /** A file a slice, 0.5 x 0.75 mm pixels. */
-export function writeSeries(folder: string, form: SeriesForm, extra: readonly DicomElement[] = []): void {
+export function writeSeries(
+  folder: string,
+  form: SeriesForm,
+  extra: readonly DicomElement[] = [],
+  image: Pick<CtSlice, 'width' | 'height' | 'values'> = { width: 23, height: 17 },
+): void {
   mkdirSync(folder, { recursive: true })
   for (const [i, place] of form.places.entries()) {
-    const slice = ctSlice({ width: 23, height: 17, instance: i + 1, position: positionOf(form, place) })
+    const slice = ctSlice({ ...image, instance: i + 1, position: positionOf(form, place) })
     const elements = [...slice, ...uidElements(), orientationElement(form), ...extra]
     writeFileSync(join(folder, `${i}.dcm`), dicomFile(elements))
   }

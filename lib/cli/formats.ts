@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import type { ClassCard } from '../classes.js'
-import { toRTStruct } from '../dicom/write/rtstruct.js'
+import { patientAndStudy } from '../dicom/write/modules.js'
+import { placedSource, toRTStruct } from '../dicom/write/rtstruct.js'
 import { toDicomSeg } from '../dicom/write/seg.js'
 import type { DicomSegOptions } from '../dicom/write/seg-options.js'
 import { sourceImages } from '../dicom/write/source.js'
@@ -13,10 +14,11 @@ import { measure } from '../measure/measure.js'
 import { measureObjects } from '../measure/measure-objects.js'
 import type { ModelInfo } from '../model.js'
 import { segmentsOf, type VolumeSegmentation } from '../volume/segmentation.js'
+import type { Volume } from '../volume.js'
 import { toCOCO } from '../write/coco.js'
 import { toGeoJSON } from '../write/geojson.js'
 import { labelTable, toITKSnapLabels } from '../write/label-table.js'
-import { toNIfTI } from '../write/nifti.js'
+import { checkSides, toNIfTI } from '../write/nifti.js'
 import { toSegNRRD } from '../write/nrrd.js'
 import { toSVG } from '../write/svg.js'
 import type { Input } from './input.js'
@@ -69,16 +71,16 @@ function formats(text: string, known: readonly Format[]): Format[] {
 }
 
 /**
- * To call before the model is loaded.
+ * To call before the model is loaded: refuses all that the writers would refuse for what the image is.
  *
- * @throws SegSamError `INVALID_ARGUMENT` for formats that the image cannot be written to
+ * @throws SegSamError `INVALID_ARGUMENT` for formats that the image cannot be written to; `UNSUPPORTED_FORMAT` where
+ *   `keepPatient` meets a character set that is not read
  */
 export function checkFormats(
   { format = [], keepPatient, out }: FormatOptions,
   { volume }: Pick<Input, 'volume'>,
   path: string,
 ): void {
-  const isDicom = (name: Format) => name === 'seg' || name === 'rtstruct'
   if (format.length > 0 && out === undefined) {
     throw new SegSamError('INVALID_ARGUMENT', '--format needs a folder to write into: add --out FOLDER.')
   }
@@ -93,7 +95,19 @@ export function checkFormats(
         `picture: ${IMAGE_FORMATS.join(', ')}.`,
     )
   }
-  if (volume && format.some(isDicom)) sourceImages(volume)
+  if (volume) for (const name of format) checkSource(name, volume, keepPatient === true)
+}
+
+/** What a format needs of the volume, whatever is found in it. */
+function checkSource(format: Format, volume: Volume, keepPatient: boolean): void {
+  if (format === 'nifti') checkSides(volume)
+  if (!isDicom(format)) return
+  const source = format === 'rtstruct' ? placedSource(volume) : sourceImages(volume)
+  patientAndStudy(source, keepPatient)
+}
+
+function isDicom(format: Format): boolean {
+  return format === 'seg' || format === 'rtstruct'
 }
 
 /** Writes each format into the folder, and tells the names of its files. */

@@ -4,6 +4,7 @@ import { SegSamError, unexpected } from '../errors.js'
 import { checkOptions } from '../options.js'
 import { type Affine, cross, dot, norm, scale, stepOf, type Vector } from '../volume/affine.js'
 import { checkSegmentation, type VolumeSegmentation } from '../volume/segmentation.js'
+import type { Volume } from '../volume.js'
 import { bytesOf, type Layers, layersOf, overlappingPair } from './layers.js'
 
 export interface NiftiWriteOptions {
@@ -45,9 +46,7 @@ export async function toNIfTI(segmentation: VolumeSegmentation, options: NiftiWr
   }
   checkSegmentation(segmentation)
   const { volume, segments } = segmentation
-  if (volume.shape.some((size) => size > MAX_SIDE)) {
-    throw unexpected('INVALID_ARGUMENT', 'the shape of the volume', volume.shape, `at most ${MAX_SIDE} voxels a side`)
-  }
+  checkSides(volume)
   const layers = layersOf(segments, volume.shape)
   const pair = overlaps === 'error' ? overlappingPair(segments, layers) : undefined
   if (pair) {
@@ -59,6 +58,12 @@ export async function toNIfTI(segmentation: VolumeSegmentation, options: NiftiWr
   }
   const content = Buffer.concat([headerOf(segmentation, layers), bytesOf(layers)])
   return isPacked ? promisify(gzip)(content) : content
+}
+
+/** @throws SegSamError `INVALID_ARGUMENT` for a volume that is too large for the header */
+export function checkSides({ shape }: Volume): void {
+  if (shape.every((size) => size <= MAX_SIDE)) return
+  throw unexpected('INVALID_ARGUMENT', 'the shape of the volume', shape, `at most ${MAX_SIDE} voxels a side`)
 }
 
 function headerOf({ volume: { shape, affine, spacing }, model }: VolumeSegmentation, { data }: Layers): Buffer {

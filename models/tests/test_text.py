@@ -19,6 +19,26 @@ def test_every_shipped_card_is_complete():
             assert code["scheme"] and code["value"] and code["meaning"], card["id"]
 
 
+def test_codes_tell_left_from_right():
+    sides = {"left": ("SCT", "7771000"), "right": ("SCT", "24028007")}
+    pairs = {}
+    for card in read_cards():
+        codes = [(code["scheme"], code["value"]) for code in card["codes"]]
+        named = [side for side in sides if side in card["name"].lower().split()]
+        assert len(named) <= 1, card["id"]
+        said = (
+            [side for side in sides if sides[side] in codes or side in card["codes"][0]["meaning"].lower()]
+            if codes
+            else []
+        )
+        assert said == named, card["id"]
+        # The side qualifies the code before it, so that it is never the first.
+        assert not codes or codes[0] not in sides.values(), card["id"]
+        if codes:
+            pairs.setdefault(tuple(codes), []).append(card["id"])
+    assert {codes: ids for codes, ids in pairs.items() if len(ids) > 1} == {}
+
+
 def test_cards_are_selected_in_the_order_asked_and_missing_ones_named(card_file):
     cards = read_cards(card_file)
     assert [c["id"] for c in select_cards(cards, ["dot", "square"])] == ["dot", "square"]

@@ -3,9 +3,10 @@
     python test/reference/check_dicom_out.py FOLDER
 
 FOLDER holds written files and, in expected.json, what they should say: where the source images are, for each slice of
-the volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest) and of
-its fractions. Frames and contours are put in their place by the geometry of the source as pydicom reads it, contours
-filled by scikit-image. Says what differs and ends with 1 where anything does.
+the volume its file and frame, for each segment its name and the file of its voxels (one byte a voxel, i fastest), and
+where they matter that of its fractions, and its codes. Frames and contours are put in their place by the geometry of
+the source as pydicom reads it, contours filled by scikit-image. Says what differs and ends with 1 where anything
+does.
 """
 
 import json
@@ -112,6 +113,21 @@ def check_spacing(dataset, source: Source, slices) -> None:
     expect(np.abs(np.abs(steps) - float(measures[0].SpacingBetweenSlices)).max() < 0.05, "another distance of slices")
 
 
+def code(sequence) -> list[str]:
+    """Scheme, value and meaning of the only item of a code sequence."""
+    expect(len(sequence) == 1, f"{len(sequence)} codes")
+    item = sequence[0]
+    return [item.CodingSchemeDesignator, item.get("CodeValue") or item.LongCodeValue, item.CodeMeaning]
+
+
+def check_type(name: str, sequence, codes) -> None:
+    """The type of a segment or ROI, and its side."""
+    expect(code(sequence) == codes["type"], f"{name} is {code(sequence)}")
+    sides = sequence[0].get("SegmentedPropertyTypeModifierCodeSequence")
+    found = None if sides is None else code(sides)
+    expect(found == codes["modifier"], f"{name} has the modifier {found}")
+
+
 def check_seg(path: Path, expected, source: Source, masks, fractions) -> None:
     dataset = pydicom.dcmread(path)
     check_references(dataset, source)
@@ -131,6 +147,11 @@ def check_seg(path: Path, expected, source: Source, masks, fractions) -> None:
             found, meant = volumes[number] > 0, masks[at] > 0
         wrong = int((found != meant).sum())
         expect(wrong == 0, f"{path.name}: {wrong} voxels of {item.SegmentLabel} are wrong")
+        codes = expected["segments"][at].get("codes")
+        if codes:
+            category = code(item.SegmentedPropertyCategoryCodeSequence)
+            expect(category == codes["category"], f"{item.SegmentLabel} is of the category {category}")
+            check_type(item.SegmentLabel, item.SegmentedPropertyTypeCodeSequence, codes)
     counted = 2 if dataset.SegmentationType == "LABELMAP" else len(expected["segments"])
     expect(len(segments) == counted, f"{len(segments)} segments")
 
@@ -143,6 +164,9 @@ def check_rt(path: Path, expected, source: Source, masks) -> None:
     expect(names == [segment["name"] for segment in expected["segments"]], "other names")
     numbers = [item.ROINumber for item in dataset.StructureSetROISequence]
     expect([item.ReferencedROINumber for item in dataset.RTROIObservationsSequence] == numbers, "other observations")
+    for observation, segment in zip(dataset.RTROIObservationsSequence, expected["segments"], strict=True):
+        if "codes" in segment:
+            check_type(segment["name"], observation.RTROIIdentificationCodeSequence, segment["codes"])
     for roi in dataset.ROIContourSequence:
         at = numbers.index(roi.ReferencedROINumber)
         colour = int(expected["segments"][at]["colour"][1:], 16)
@@ -168,7 +192,10 @@ def main(folder: Path) -> None:
     source = Source(Path(expected["source"]))
     shape = tuple(reversed(expected["shape"]))
     masks = [np.fromfile(folder / item["mask"], np.uint8).reshape(shape) for item in expected["segments"]]
-    fractions = [np.fromfile(folder / item["fractions"], "<f4").reshape(shape) for item in expected["segments"]]
+    fractions = [
+        np.fromfile(folder / item["fractions"], "<f4").reshape(shape) if "fractions" in item else None
+        for item in expected["segments"]
+    ]
     for path in sorted(folder.glob("seg-*.dcm")):
         check_seg(path, expected, source, masks, fractions)
     for path in sorted(folder.glob("rt.dcm")):

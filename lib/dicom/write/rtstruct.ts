@@ -149,7 +149,8 @@ function contours(outlines: readonly Outline[], { affine }: Volume): Dataset[] {
   }))
 }
 
-function placedSource(volume: Volume): PlacedSource {
+/** @throws SegSamError `INVALID_ARGUMENT` where contours cannot be drawn on the images that the volume was read from */
+export function placedSource(volume: Volume): PlacedSource {
   const source = sourceImages(volume)
   if (!source.isPlaced) {
     throw new SegSamError(

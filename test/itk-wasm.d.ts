@@ -1,0 +1,13 @@
+/** The part of ITK that tests ask; the package itself leads to no types under Node. */
+declare module '@itk-wasm/image-io' {
+  export function readImageNode(path: string): Promise<{
+    imageType: { dimension: number; componentType: string; components: number }
+    size: number[]
+    /** In mm, LPS, one value a dimension. */
+    origin: number[]
+    spacing: number[]
+    /** Row by row; its columns are the unit vectors of the voxel axes. */
+    direction: Float64Array
+    data: ArrayLike<number>
+  }>
+}
