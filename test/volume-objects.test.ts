@@ -21,6 +21,7 @@ const lenient = {
   minPredictedIou: 0,
   minAgreement: 0,
   maxIntensityChange: 1e6,
+  minClassProbability: 0,
   margin: 0.1,
 }
 
@@ -241,6 +242,53 @@ describe('an object ends', () => {
       ...(spoil && { spoil }),
     }).found
     expect(without.segments[0]!.stops!.high).toMatchObject({ reason: 'empty', slice: 19 })
+  })
+
+  describe('by minClassProbability', () => {
+    const rod = voxelsWhere(shape, (i, j, k) => (i - 14) ** 2 + (j - 12) ** 2 <= 25 && k > 3 && k < 19)
+    const gray = (at: number, k: number, change: number) => 100 + 20 * (at % 2) + (k < 14 ? 0 : change)
+    const volumeWith = (change: number) =>
+      volumeOf(shape, {
+        data: Uint8Array.from({ length: 30 * 26 * 24 }, (_, at) => gray(at, Math.floor(at / 780), change)),
+      })
+    /** From slice 14 on the class of the prompt, probable to 0.8 there, is one of the others. */
+    const stopWith = async (change: number, probability: number, options: SegmentVolumeOptions = {}) => {
+      const liver = { id: 'liver', name: 'Liver', probability, codes: [] }
+      const spleen = { id: 'spleen', name: 'Spleen', probability: 0.5, codes: [] }
+      const volume = volumeWith(change)
+      const { found } = segment([rod], [boxOn(rod, volume, 'z', 11)], {
+        ...lenient,
+        minClassProbability: 0.1,
+        volume,
+        spoil: ({ slice }) => (slice >= 14 ? { label: spleen, candidates: [liver] } : {}),
+        ...options,
+      })
+      return (await found).segments[0]!
+    }
+
+    it('where its class is lost and the image under it changes', async () => {
+      // The deviation of the pattern is 10.
+      const { stops, slices } = await stopWith(5, 0.07)
+      expect(stops!.high).toEqual({ reason: 'minClassProbability', slice: 14, value: 0.07 })
+      expect(slices.map(({ classProbability }) => classProbability)).toEqual(slices.map(() => 0.8))
+    })
+
+    it.each([
+      ['only the class is lost', 2, 0.07, {}],
+      ['only the image changes', 5, 0.09, {}],
+      ['it is switched off', 5, 0, { minClassProbability: 0 }],
+    ] as const)('but not where %s', async (_, change, probability, options) => {
+      const { stops, slices } = await stopWith(change, probability, options)
+      expect(stops!.high).toMatchObject({ reason: 'empty', slice: 19 })
+      expect(slices.at(-1)!.classProbability).toBe(probability)
+    })
+
+    it('and never where the prompt was not named', async () => {
+      const unnamed: Spoil = () => ({ label: null })
+      const { stops, slices } = await stopWith(5, 0, { spoil: unnamed } as SegmentVolumeOptions)
+      expect(stops!.high).toMatchObject({ reason: 'empty', slice: 19 })
+      expect(slices.every(({ classProbability }) => classProbability === null)).toBe(true)
+    })
   })
 
   it('at the end of the volume', async () => {

@@ -129,7 +129,7 @@ async function visit(
   const steps: Omit<FollowStep, 'following'>[] = []
   const newWalks = begun.map((start, i) => {
     const hit = hits[i]!
-    const prompted = new FollowedSlice(image, at, hit.mask, hit, null)
+    const prompted = new FollowedSlice(image, hit.mask, hit, null, null)
     const walk = newWalk(start, step, prompted, rules)
     steps.push({ object: start.object, slice: at, found: prompted, stop: walk.stop })
     return walk
@@ -149,10 +149,10 @@ async function visit(
   return newWalks
 }
 
-function nextSlice(image: VolumeSlice, { last, start }: Walk, hit: Hit, { touching }: CheckedRules): FollowedSlice {
+function nextSlice(image: VolumeSlice, { last, prompted }: Walk, hit: Hit, { touching }: CheckedRules): FollowedSlice {
   const before = last.mask
   const mask = touching ? touchingPieces(hit.mask, before) : hit.mask
-  return new FollowedSlice(image, start.slice, mask, hit, overlapOf(mask, before))
+  return new FollowedSlice(image, mask, hit, prompted, overlapOf(mask, before))
 }
 
 /** That of two empty masks is of no use here. */

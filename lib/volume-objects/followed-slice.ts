@@ -23,24 +23,30 @@ export class FollowedSlice {
   /** IoU with the mask of the slice that it was carried from; `null` where it was prompted. */
   readonly overlap: number | null
   readonly label: Label | null
+  /** Of the class that it was named on its prompt, 0 to 1; `null` where it was not named there. */
+  readonly classProbability: number | null
   /** Of the pixels under the mask, as they were shown to the model; 0 where it is empty. */
   readonly intensity: { mean: number; deviation: number }
   /** @internal */
   readonly logits: MaskLogits
   readonly #counts: Uint32Array
 
-  /** @internal */
-  constructor(image: VolumeSlice, from: number, mask: Mask, hit: Hit, overlap: number | null) {
+  /**
+   * @param prompted the slice that it was reached from; `null`: it was prompted here
+   * @internal
+   */
+  constructor(image: VolumeSlice, mask: Mask, hit: Hit, prompted: FollowedSlice | null, overlap: number | null) {
     this.width = mask.width
     this.height = mask.height
     this.slice = image.index
-    this.from = from
+    this.from = prompted?.slice ?? image.index
     this.area = mask.area
     this.bbox = mask.bbox
     this.predictedIou = hit.predictedIou
     this.agreement = hit.agreement
     this.overlap = overlap
     this.label = hit.label
+    this.classProbability = probabilityOf((prompted ?? hit).label, hit)
     this.logits = hit.logits
     this.intensity = intensityOf(image.data, image.channels, mask)
     this.#counts = addon().encodeRle(mask.data, mask.width, mask.height)
@@ -50,6 +56,11 @@ export class FollowedSlice {
   get mask(): Mask {
     return new Mask(this.width, this.height, addon().decodeRle(this.#counts, this.width, this.height))
   }
+}
+
+function probabilityOf(named: Label | null, { label, candidates }: Hit): number | null {
+  if (!named) return null
+  return [...(label ? [label] : []), ...candidates].find(({ id }) => id === named.id)?.probability ?? 0
 }
 
 /** Mean and standard deviation of the values under a mask, of all channels; those that are not finite do not count. */

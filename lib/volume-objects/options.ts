@@ -32,6 +32,11 @@ export interface FollowRules {
    * the pixels there: means are compared. Default 2.
    */
   maxIntensityChange?: number
+  /**
+   * It ends before a mask for which the class of its prompt is less probable than this share of what it was there, if the
+   * image under it is brighter or darker than on the slice before as well, by 0.3 standard deviations. 0 to 1; default 0: off.
+   */
+  minClassProbability?: number
   /** It ends before a mask of another class than that of its prompt. Default `false`. */
   sameClass?: boolean
   /** It ends after so many slices on each side of its prompt. Default: at the end of the volume. */
@@ -76,6 +81,7 @@ const shape = {
   minPredictedIou: share.default(0.5).describe(SHARE),
   minAgreement: share.default(0.5).describe(SHARE),
   maxIntensityChange: z.number().min(0).default(2).describe('a number of standard deviations, from 0 on'),
+  minClassProbability: share.default(0).describe(SHARE),
   sameClass: flag.default(false).describe(FLAG),
   maxSlices: z.int().min(0).default(Number.MAX_SAFE_INTEGER).describe('a whole number of slices, from 0 on'),
 }

@@ -15,6 +15,8 @@ export type StopReason =
   | 'minAgreement'
   /** It is brighter or darker by more than `maxIntensityChange`. */
   | 'maxIntensityChange'
+  /** The class of its prompt is hardly probable any more, and its intensity changes: `minClassProbability`. */
+  | 'minClassProbability'
   /** It is of another class: `sameClass`. */
   | 'sameClass'
   | 'maxSlices'
@@ -31,6 +33,9 @@ export interface Stop {
   /** What a rule judged: pixels, a ratio, an IoU; `null` where nothing was measured. */
   value: number | null
 }
+
+/** A lost class alone is often a slip of the name: the image must change with it, by so many standard deviations. */
+const CHANGE_WITH_CLASS = 0.3
 
 /**
  * Whether an object ends before a slice.
@@ -60,6 +65,14 @@ export function stopBefore(
   if (intensityChange > rules.maxIntensityChange) {
     return { reason: 'maxIntensityChange', slice, value: intensityChange }
   }
+  const { classProbability } = next
+  if (
+    classProbability !== null &&
+    isBelow(classProbability, rules.minClassProbability, prompted.classProbability!) &&
+    intensityChangeOf(next, last) > CHANGE_WITH_CLASS
+  ) {
+    return { reason: 'minClassProbability', slice, value: classProbability }
+  }
   if (rules.sameClass && next.label?.id !== prompted.label?.id) {
     return { reason: 'sameClass', slice, value: next.label?.probability ?? null }
   }
@@ -67,8 +80,8 @@ export function stopBefore(
 }
 
 /** In standard deviations, of which one is a gray level at least: what is all of one gray may differ by that much. */
-function intensityChangeOf({ intensity }: FollowedSlice, prompted: FollowedSlice): number {
-  return Math.abs(intensity.mean - prompted.intensity.mean) / Math.max(1, prompted.intensity.deviation)
+function intensityChangeOf({ intensity }: FollowedSlice, before: FollowedSlice): number {
+  return Math.abs(intensity.mean - before.intensity.mean) / Math.max(1, before.intensity.deviation)
 }
 
 /** A predicted IoU may be negative: no share of it is asked for where none is wanted. */
