@@ -23,9 +23,9 @@ export class Bench {
   }
 
   get repetitions(): Repetitions {
-    const { quick, budget } = this.options
-    if (quick) return { warmUps: 1, least: 2, most: 2, budgetMs: 0 }
-    return { warmUps: 2, least: 7, most: 50, budgetMs: budget * 1000 }
+    const { quick, budget, least } = this.options
+    if (quick) return { warmUps: 1, least, most: least, budgetMs: 0 }
+    return { warmUps: 2, least, most: 50, budgetMs: budget * 1000 }
   }
 
   wants(scenario: Options['only'][number]): boolean {

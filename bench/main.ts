@@ -8,7 +8,7 @@ import { findPython, type PeerKind, peerKinds, SEG_SAM } from './peer-kinds.js'
 import { replaceBetween } from './report/markers.js'
 import { plot } from './report/plot.js'
 import { agreementTable, machineTable, rowsTable, targetsTable } from './report/tables.js'
-import type { Results } from './results.js'
+import { joined, type Results } from './results.js'
 import { callers } from './scenarios/callers.js'
 import { memory } from './scenarios/memory.js'
 import { overhead } from './scenarios/overhead.js'
@@ -46,7 +46,7 @@ async function main(options: Options) {
   console.log(machineTable(results))
   const bench = new Bench(options, kinds, results)
   for (const size of sizes) await measure(bench, size)
-  write(results, options)
+  write(options.join ? withEarlier(results, options) : results, options)
 }
 
 function takesPart({ name, devices }: PeerKind, { device, peers }: Options): boolean {
@@ -78,6 +78,11 @@ async function measure(bench: Bench, size: Size) {
   if (bench.wants('overhead') && size.name !== FIXTURE && bench.options.device === 'cpu') await overhead(bench, size)
   if (bench.wants('callers') && isSmall) await callers(bench, size)
   if (bench.wants('memory') && isSmall) await memory(bench, size)
+}
+
+function withEarlier(results: Results, { out }: Options): Results {
+  const file = join(out, 'results.json')
+  return existsSync(file) ? joined(JSON.parse(readFileSync(file, 'utf8')) as Results, results) : results
 }
 
 function write(results: Results, { out, doc }: Options) {

@@ -12,6 +12,10 @@ export interface Options {
   peers: readonly string[] | null
   quick: boolean
   device: 'cpu' | 'cuda'
+  /** Keeps what an earlier run found. */
+  join: boolean
+  /** Numbers of prompts that are decoded at once. */
+  prompts: readonly number[]
   /** Folder of the results. */
   out: string
   /** Page whose tables are written anew. */
@@ -19,6 +23,8 @@ export interface Options {
   cache: string
   /** Seconds that the repetitions of one scenario may take, beyond the least number of them. */
   budget: number
+  /** Repetitions at least. */
+  least: number
   requests: number
 }
 
@@ -29,8 +35,12 @@ export const USAGE = `npm run bench -- [options]
   --device NAME    cpu or cuda, where this package and PyTorch alone are measured (default: cpu)
   --quick          two repetitions each, few requests: to see that everything works, not to measure
   --out FOLDER     for results.json and results.svg (default: bench/cache/results)
+  --join           keeps what an earlier run in that folder found of other scenarios, sizes and peers, if the machine and
+                   the date are the same: a long measurement in parts
+  --prompts LIST   prompts decoded at once (default: 1,16,64,256)
   --doc FILE       rewrites the tables of docs/performance.md
   --budget S       seconds for the repetitions of one scenario of one size (default: 60)
+  --least N        repetitions of each measurement at least (default: 7)
   --requests N     decodes in the scenario memory (default: 10000)
   --no-install     does not install the peers`
 
@@ -45,8 +55,11 @@ export function readOptions(args: readonly string[]): Options {
       device: { type: 'string', default: 'cpu' },
       quick: { type: 'boolean', default: false },
       out: { type: 'string', default: 'bench/cache/results' },
+      join: { type: 'boolean', default: false },
+      prompts: { type: 'string' },
       doc: { type: 'string' },
       budget: { type: 'string', default: '60' },
+      least: { type: 'string', default: '7' },
       requests: { type: 'string' },
       'no-install': { type: 'boolean' },
     },
@@ -59,9 +72,13 @@ export function readOptions(args: readonly string[]): Options {
     peers: values.peers?.split(',') ?? null,
     device,
     quick,
+    join: values.join,
+    prompts:
+      values.prompts?.split(',').map((count) => positive('prompts', count)) ?? (quick ? [1, 16] : [1, 16, 64, 256]),
     out: values.out,
     doc: values.doc ?? null,
     cache: 'bench/cache',
+    least: quick ? 2 : positive('least', values.least),
     budget: quick ? 0 : positive('budget', values.budget),
     requests: positive('requests', values.requests ?? (quick ? '50' : '10000')),
   }

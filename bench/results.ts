@@ -54,3 +54,26 @@ export interface Results {
 export function rowOf({ rows }: Pick<Results, 'rows'>, scenario: string, size: string, peer: string): Row | undefined {
   return rows.find((row) => row.scenario === scenario && row.size === size && row.peer === peer)
 }
+
+/**
+ * The results of `now` and what `before` found besides.
+ *
+ * @throws Error where they are of different machines or days, which cannot be compared
+ */
+export function joined(before: Results, now: Results): Results {
+  const of = ({ schema, date, quick, machine }: Results) =>
+    [`schema ${schema}`, date, quick ? 'quick' : 'measured', machine.cpu, machine.node].join(', ')
+  if (of(before) !== of(now)) throw new Error(`--join: the earlier results are of ${of(before)}, these of ${of(now)}`)
+  const isNew = (one: { size: string; peer: string }) =>
+    now.checked.some(({ size, peer }) => size === one.size && peer === one.peer)
+  return {
+    ...now,
+    machine: { ...now.machine, rates: now.machine.rates ?? before.machine.rates },
+    loaded: { ...before.loaded, ...now.loaded },
+    peers: { ...before.peers, ...now.peers },
+    weights: { ...before.weights, ...now.weights },
+    checked: [...before.checked.filter((one) => !isNew(one)), ...now.checked],
+    rows: [...before.rows.filter(({ scenario, size, peer }) => !rowOf(now, scenario, size, peer)), ...now.rows],
+    notes: [...new Set([...before.notes, ...now.notes])],
+  }
+}

@@ -5,7 +5,7 @@ import { readOptions } from '../bench/options.js'
 import { replaceBetween } from '../bench/report/markers.js'
 import { plot } from '../bench/report/plot.js'
 import { markdownTable, ratioOf, rowsTable, shareOfFloor, targetsTable } from '../bench/report/tables.js'
-import type { Results, Row } from '../bench/results.js'
+import { joined, type Results, type Row } from '../bench/results.js'
 import { flopsOf } from '../bench/size.js'
 import { quantile, summarise } from '../bench/statistics.js'
 
@@ -134,6 +134,19 @@ describe('report', () => {
     expect(cells('resident memory').slice(3, 5)).toEqual(['1.75 × (700 MB; 900 MB in an encode)', 'no'])
     for (const line of lines.filter((one) => one.includes('GPU'))) expect(line).toContain('not yet measured')
     expect(lines.filter((line) => line.includes('GPU'))).toHaveLength(3)
+  })
+
+  it('a run in parts has the newest of each row, and no other machine or day', () => {
+    const later = { ...results, rows: [row('encode', 'seg-sam', [900]), row('decode 1', 'seg-sam', [10])] }
+    const { rows } = joined(results, later)
+    const ofSegSam = rows.filter(({ peer, unit }) => peer === 'seg-sam' && unit === 'ms')
+    expect(ofSegSam.map(({ scenario, values }) => [scenario, values])).toEqual([
+      ['encode', [900]],
+      ['decode 1', [10]],
+    ])
+    expect(rows).toHaveLength(5)
+    expect(() => joined({ ...results, date: '1999-01-01' }, later)).toThrow(/1999-01-01.*2000-01-01/)
+    expect(() => joined(results, { ...later, machine: { ...results.machine, cpu: 'another' } })).toThrow('another')
   })
 
   it('tables are aligned, with a rule under the header', () => {

@@ -1,8 +1,6 @@
 import type { Bench } from '../bench.js'
 import type { Size } from '../size.js'
 
-const PROMPTS = [1, 16, 64, 256]
-
 /** Encode, decode and click of one size: all peers at once, in turn, after their outputs were compared. */
 export async function single(bench: Bench, size: Size): Promise<void> {
   let children = await bench.start(size)
@@ -12,7 +10,7 @@ export async function single(bench: Bench, size: Size): Promise<void> {
     if (bench.wants('encode')) await bench.time('encode', size, able('encode'), 'encode')
     if (bench.wants('decode')) {
       for (const child of able('encode')) await child.ask('encode')
-      for (const prompts of bench.options.quick ? [1, 16] : PROMPTS) {
+      for (const prompts of bench.options.prompts) {
         await bench.time(`decode ${prompts}`, size, able('decode'), 'decode', { prompts })
       }
     }
