@@ -165,7 +165,12 @@ interface Pixels {
 
 async function grayOf(file: string): Promise<Pixels> {
   const { depth } = await sharp(file).metadata()
-  const { data, info } = await sharp(file).extractChannel(0).raw({ depth }).toBuffer({ resolveWithObject: true })
+  // Without the colour space sharp would pass 16 bits through 8, which leaves nothing of small values.
+  const { data, info } = await sharp(file)
+    .extractChannel(0)
+    .toColourspace(depth === 'ushort' ? 'grey16' : 'b-w')
+    .raw({ depth })
+    .toBuffer({ resolveWithObject: true })
   const values = depth === 'ushort' ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2) : data
   expect(values).toHaveLength(info.width * info.height)
   return { width: info.width, height: info.height, data: values as Pixels['data'] }
