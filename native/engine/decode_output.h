@@ -24,7 +24,10 @@ struct ChunkOutput {
 
   bool isNamed() const { return semanticLogits.defined(); }
   /// Of `values` (P, 4, ...) those that a request wants whose first prompt is `begin`: (count, masksPerPrompt, ...).
-  static at::Tensor wanted(const at::Tensor& values, int64_t begin, const DecodeRequest& request);
+  static at::Tensor wanted(const at::Tensor& values, int64_t begin, const DecodeRequest& request) {
+    const int64_t masks = request.out.masksPerPrompt;
+    return values.narrow(0, begin, request.prompts.count).narrow(1, masks == 1 ? 0 : 1, masks);
+  }
 };
 
 /// Writes the output of the requests' prompts, which follow each other, to their arrays: the masks are upscaled to the

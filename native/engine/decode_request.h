@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace segsam {
 
@@ -37,8 +36,5 @@ struct DecodeRequest {
   float threshold;
   DecodedViews out;
 };
-
-/// Prompts of all of them.
-int64_t countOf(const std::vector<DecodeRequest>& requests);
 
 }  // namespace segsam

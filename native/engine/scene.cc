@@ -11,12 +11,12 @@
 
 namespace segsam {
 
+namespace {
+
 int64_t countOf(const std::vector<DecodeRequest>& requests) {
   return std::accumulate(requests.begin(), requests.end(), int64_t{0},
                          [](int64_t sum, const DecodeRequest& request) { return sum + request.prompts.count; });
 }
-
-namespace {
 
 constexpr int64_t kPadding = -1;
 /// Memory that a chunk of prompts may take in the decoders, by the estimate below.
@@ -120,11 +120,6 @@ ChunkOutput binaryOutput(const BinaryOutput& output, int64_t count, int64_t side
 }
 
 }  // namespace
-
-at::Tensor ChunkOutput::wanted(const at::Tensor& values, int64_t begin, const DecodeRequest& request) {
-  const int64_t masks = request.out.masksPerPrompt;
-  return values.narrow(0, begin, request.prompts.count).narrow(1, masks == 1 ? 0 : 1, masks);
-}
 
 Scene::Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter)
     : features_(std::move(features)), frame_(frame), meter_(std::move(meter)), bytes_(0) {
