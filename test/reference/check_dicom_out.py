@@ -136,7 +136,7 @@ def check_seg(path: Path, expected, source: Source, masks, fractions) -> None:
     volumes = seg_volumes(dataset, source, slices, masks[0].shape)
     segments = [item for item in dataset.SegmentSequence if item.SegmentNumber > 0]
     names = [segment["name"] for segment in expected["segments"]][: len(segments)]
-    expect([item.SegmentLabel for item in segments] == names, "other names")
+    expect([item.SegmentLabel for item in segments] == names, f"other names: {[item.SegmentLabel for item in segments]}")
     for at, item in enumerate(segments):
         number = item.SegmentNumber
         if dataset.SegmentationType == "LABELMAP":
@@ -161,7 +161,7 @@ def check_rt(path: Path, expected, source: Source, masks) -> None:
     check_references(dataset, source)
     slices = [tuple(item) for item in expected["slices"]]
     names = [item.ROIName for item in dataset.StructureSetROISequence]
-    expect(names == [segment["name"] for segment in expected["segments"]], "other names")
+    expect(names == [segment["name"] for segment in expected["segments"]], f"other names: {names}")
     numbers = [item.ROINumber for item in dataset.StructureSetROISequence]
     expect([item.ReferencedROINumber for item in dataset.RTROIObservationsSequence] == numbers, "other observations")
     for observation, segment in zip(dataset.RTROIObservationsSequence, expected["segments"], strict=True):
