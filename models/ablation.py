@@ -144,20 +144,14 @@ def write_copied_decoder(start: Path) -> None:
         own = f"mask_decoder.{part}"
         copied = {k.replace(own, f"semantic_decoder.{part}"): v for k, v in saved["model"].items() if k.startswith(own)}
         saved["model"].update(copied)
-    write_checkpoint(start.with_name("start-copied.ckpt"), saved)
-
-
-def write_checkpoint(path: Path, content: dict) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
+    train.write_checkpoint(start.with_name("start-copied.ckpt"), saved)
 
 
 def keep(checkpoint: Path, out: Path, parts: tuple[str, ...]) -> None:
     """The parts of a checkpoint that others start from, with its pixel classes."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = {k: v for k, v in saved["model"].items() if k.startswith(parts)}
-    write_checkpoint(out, {"model": model, "dense_head": saved["dense_head"], "classes": saved["classes"]})
+    train.write_checkpoint(out, {"model": model, "dense_head": saved["dense_head"], "classes": saved["classes"]})
 
 
 def train_and_measure(args: argparse.Namespace, arm: Arm, seed: int) -> tuple[str, int, dict]:

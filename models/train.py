@@ -449,8 +449,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def save_state(args, learner, optimisers, average, state) -> None:
-    part = args.out / "last.part"
-    torch.save(
+    write_checkpoint(
+        args.out / "last.ckpt",
         {
             "learner": learner.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in optimisers],
@@ -458,9 +458,14 @@ def save_state(args, learner, optimisers, average, state) -> None:
             "state": dict(state),
             "config": learner.model.config.to_dict(),
         },
-        part,
     )
-    part.replace(args.out / "last.ckpt")
+
+
+def write_checkpoint(path: Path, content: dict) -> None:
+    """Whole or not at all, should it be interrupted."""
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(path)
 
 
 def save_model(path: Path, learner: Learner, class_ids: list[str], args, state) -> None:

@@ -31,7 +31,8 @@ const require = createRequire(import.meta.url)
 const variant = process.env.BENCH_VARIANT ?? 'fp32'
 
 /**
- * ONNX files as Hugging Face's exporter cuts SAM; of the tiny size, those of SEG-SAM's two decoders. Encode and decode begin with tensors that are ready, and end with logits of low resolution.
+ * ONNX files as Hugging Face's exporter cuts SAM; of the tiny size, those of SEG-SAM's two decoders. Encode and decode
+ * begin with tensors that are ready, and end with logits of low resolution.
  */
 class OnnxRuntimePeer implements Peer {
   #runtime!: Runtime

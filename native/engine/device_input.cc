@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "engine/image.h"
-#include "engine/upload.h"
+#include "engine/transfer.h"
 
 namespace segsam {
 
@@ -25,15 +25,16 @@ at::ScalarType scalarType(PixelType type) {
 
 at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation) {
   const std::array<double, 2> window = windowOf(image);
-  const double scale = 255.0 / (window[1] > window[0] ? window[1] - window[0] : 1.0);
   const at::Tensor pixels = at::from_blob(const_cast<void*>(image.pixels), {image.height, image.width, image.channels},
                                           scalarType(image.type));
   const at::Tensor colours =
       upload(pixels, device).to(at::kFloat).narrow(2, 0, std::min(image.channels, 3)).permute({2, 0, 1}).unsqueeze(0);
-  const at::Tensor windowed = colours.sub(static_cast<float>(window[0])).mul(static_cast<float>(scale));
-  const at::Tensor planes = windowed.nan_to_num(0.0).clamp(0, 255).contiguous();
+  const at::Tensor windowed = colours.sub(static_cast<float>(window[0])).mul(scaleOf(window));
+  const at::Tensor planes = resize(windowed.nan_to_num(0.0).clamp(0, 255).contiguous(), frame)[0];
   at::Tensor input = at::zeros({3, frame.side, frame.side}, at::TensorOptions(at::kFloat).device(device));
-  normalise(resize(planes, frame), frame, normalisation, input);
+  for (int64_t channel = 0; channel < 3; ++channel) {
+    normalise(planes[std::min(channel, planes.size(0) - 1)], channel, normalisation, input);
+  }
   return input;
 }
 

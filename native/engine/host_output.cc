@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/decode_output.h"
+#include "engine/transfer.h"
 #include "ops/mask.h"
 #include "ops/upscale.h"
 
@@ -11,11 +12,6 @@ namespace segsam {
 namespace {
 
 constexpr int64_t kRowsPerTask = 64;
-
-void write(const at::Tensor& values, float* target) {
-  const at::Tensor contiguous = values.contiguous();
-  std::copy_n(contiguous.const_data_ptr<float>(), contiguous.numel(), target);
-}
 
 /// (n, side, side) logits to (n, H, W) masks.
 /// @returns the rows of each outside of which it is 0
@@ -63,14 +59,14 @@ void writeOnHost(const ChunkOutput& output, const std::vector<DecodeRequest>& re
   for (const DecodeRequest& request : requests) {
     const DecodedViews& out = request.out;
     const int64_t count = request.prompts.count;
-    write(ChunkOutput::wanted(output.logits, begin, request), out.logits);
-    write(ChunkOutput::wanted(output.iou, begin, request), out.iou);
+    download(ChunkOutput::wanted(output.logits, begin, request), out.logits);
+    download(ChunkOutput::wanted(output.iou, begin, request), out.iou);
     const std::vector<Range> maskRows =
         upscale(out.logits, count * out.masksPerPrompt, side, frame, request.threshold, out.masks);
     if (output.isNamed()) {
-      write(output.semanticLogits.narrow(0, begin, count), out.semanticLogits);
-      write(output.classProbabilities.narrow(0, begin, count), out.classProbabilities);
-      write(output.presence.narrow(0, begin, count), out.presence);
+      download(output.semanticLogits.narrow(0, begin, count), out.semanticLogits);
+      download(output.classProbabilities.narrow(0, begin, count), out.classProbabilities);
+      download(output.presence.narrow(0, begin, count), out.presence);
       const std::vector<Range> semanticRows =
           upscale(out.semanticLogits, count, side, frame, request.threshold, out.semanticMasks);
       writeAgreement(request, frame, maskRows, semanticRows);

@@ -78,9 +78,7 @@ at::Tensor windowed(const Image& image, int channel, const std::array<double, 2>
   const int64_t width = image.width;
   const int64_t stride = image.channels;
   const auto low = static_cast<float>(window[0]);
-  // An image of one single intensity is black.
-  const double range = window[1] > window[0] ? window[1] - window[0] : 1.0;
-  const auto scale = static_cast<float>(255.0 / range);
+  const float scale = scaleOf(window);
   at::parallel_for(0, image.height, kRowsPerTask, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin * width; i < end * width; ++i) {
       const float value = (static_cast<float>(source[i * stride]) - low) * scale;
@@ -93,12 +91,12 @@ at::Tensor windowed(const Image& image, int channel, const std::array<double, 2>
 template <class Pixel>
 at::Tensor toInputOf(const Image& image, const Frame& frame, const Normalisation& normalisation) {
   const std::array<double, 2> window = windowOf(image);
-  std::vector<at::Tensor> planes;
-  for (int channel = 0; channel < colourChannels(image); ++channel) {
-    planes.push_back(resize(windowed<Pixel>(image, channel, window), frame));
-  }
   at::Tensor input = at::zeros({3, frame.side, frame.side}, at::kFloat);
-  normalise(planes.size() == 1 ? planes[0] : at::cat(planes, 1), frame, normalisation, input);
+  at::Tensor plane;
+  for (int channel = 0; channel < 3; ++channel) {
+    if (channel < colourChannels(image)) plane = resize(windowed<Pixel>(image, channel, window), frame)[0][0];
+    normalise(plane, channel, normalisation, input);
+  }
   return input;
 }
 
@@ -128,14 +126,11 @@ at::Tensor resize(const at::Tensor& planes, const Frame& frame) {
   return at::_upsample_bilinear2d_aa(planes.transpose(2, 3).contiguous(), transposed, false).transpose(2, 3);
 }
 
-void normalise(const at::Tensor& planes, const Frame& frame, const Normalisation& normalisation, at::Tensor& input) {
-  for (int64_t channel = 0; channel < 3; ++channel) {
-    const at::Tensor plane = planes[0][std::min(channel, planes.size(1) - 1)];
-    input[channel]
-        .narrow(0, 0, frame.resizedHeight)
-        .narrow(1, 0, frame.resizedWidth)
-        .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
-  }
+void normalise(const at::Tensor& plane, int64_t channel, const Normalisation& normalisation, at::Tensor& input) {
+  input[channel]
+      .narrow(0, 0, plane.size(0))
+      .narrow(1, 0, plane.size(1))
+      .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
 }
 
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation) {

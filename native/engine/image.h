@@ -42,11 +42,16 @@ at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, 
 /// Intensities that become 0 and 255.
 std::array<double, 2> windowOf(const Image& image);
 
+/// From intensities above the window's lower end to the 0-255 scale. An image of one single intensity is black.
+inline float scaleOf(const std::array<double, 2>& window) {
+  return static_cast<float>(255.0 / (window[1] > window[0] ? window[1] - window[0] : 1.0));
+}
+
 /// (1, C, height, width) to (1, C, resizedHeight, resizedWidth), bilinear with antialiasing.
 at::Tensor resize(const at::Tensor& planes, const Frame& frame);
 
-/// Writes (1, C, resizedHeight, resizedWidth) planes, C 1 or 3, on the 0-255 scale to their part of a zero
-/// (3, side, side) input.
-void normalise(const at::Tensor& planes, const Frame& frame, const Normalisation& normalisation, at::Tensor& input);
+/// Writes a (resizedHeight, resizedWidth) plane on the 0-255 scale to its part of one channel of a (3, side, side)
+/// input.
+void normalise(const at::Tensor& plane, int64_t channel, const Normalisation& normalisation, at::Tensor& input);
 
 }  // namespace segsam

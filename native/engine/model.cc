@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <numeric>
 #include <utility>
 
 #include "engine/counters.h"
 #include "engine/scene.h"
+#include "engine/transfer.h"
 #include "error.h"
 
 namespace segsam {
@@ -32,10 +32,9 @@ void Model::embedText(const int64_t* ids, const int64_t* attention, int64_t rows
   const auto onDevice = [&](const int64_t* values) {
     return at::from_blob(const_cast<int64_t*>(values), {rows, length}, at::kLong).to(options_.device);
   };
-  const at::Tensor result =
-      backend_->embedText(onDevice(ids), onDevice(attention)).to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor result = backend_->embedText(onDevice(ids), onDevice(attention));
   expectShape(result, {rows, options_.textWidth}, "text_encoder.pt: forward");
-  std::memcpy(embeddings, result.const_data_ptr<float>(), result.nbytes());
+  download(result, embeddings);
 }
 
 std::shared_ptr<const ClassSet> Model::prepareClasses(const float* sentences, const std::vector<int32_t>& counts) {

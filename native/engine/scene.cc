@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "engine/counters.h"
-#include "engine/upload.h"
+#include "engine/transfer.h"
 
 namespace segsam {
 
@@ -63,14 +63,6 @@ std::optional<at::Tensor> inputMasks(const std::vector<DecodeRequest>& requests,
     masks.push_back(at::from_blob(const_cast<float*>(prompts.masks), {prompts.count, 1, side, side}, at::kFloat));
   }
   return at::cat(masks);
-}
-
-at::Tensor toHost(const at::Tensor& tensor) { return tensor.to(at::kCPU, at::kFloat).contiguous(); }
-
-/// Values of the host.
-void write(const at::Tensor& tensor, float* target) {
-  const at::Tensor values = tensor.contiguous();
-  std::copy_n(values.const_data_ptr<float>(), values.numel(), target);
 }
 
 PromptBatch slice(const PromptBatch& prompts, int64_t begin, int64_t count, int64_t maskSize) {
@@ -139,7 +131,7 @@ Scene::~Scene() {
 
 void Scene::copyFeatures(float* target) const {
   for (const at::Tensor& feature : features_) {
-    write(toHost(feature), target);
+    download(feature, target);
     target += feature.numel();
   }
 }
