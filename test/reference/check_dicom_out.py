@@ -136,7 +136,9 @@ def check_seg(path: Path, expected, source: Source, masks, fractions) -> None:
     volumes = seg_volumes(dataset, source, slices, masks[0].shape)
     segments = [item for item in dataset.SegmentSequence if item.SegmentNumber > 0]
     names = [segment["name"] for segment in expected["segments"]][: len(segments)]
-    expect([item.SegmentLabel for item in segments] == names, f"other names: {[item.SegmentLabel for item in segments]}")
+    expect(
+        [item.SegmentLabel for item in segments] == names, f"other names: {[item.SegmentLabel for item in segments]}"
+    )
     for at, item in enumerate(segments):
         number = item.SegmentNumber
         if dataset.SegmentationType == "LABELMAP":
