@@ -327,3 +327,12 @@ export function upscaleMasks(
   resizeMode: 'longest' | 'stretch',
   threshold: number,
 ): Uint8Array
+/** (side, side) logits to (height, width) logits at the original size: those that `upscaleMasks` compares with the threshold. */
+export function upscaleLogits(
+  logits: Float32Array,
+  side: number,
+  width: number,
+  height: number,
+  imageSize: number,
+  resizeMode: 'longest' | 'stretch',
+): Float32Array

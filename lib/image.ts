@@ -2,8 +2,9 @@ import sharp, { type Metadata, type Sharp } from 'sharp'
 import { dicomWebAddress, fetchDicom } from './dicom/dicomweb.js'
 import { readDicomFrame } from './dicom/read-dicom.js'
 import { SegSamError, unexpected } from './errors.js'
-import { contentOf, type FileStream, isStream, nameOf } from './files/content.js'
+import { contentOf, type FileInput, type FileStream, isStream, nameOf } from './files/content.js'
 import { formatOf } from './files/format.js'
+import { readByItk } from './files/itk.js'
 import { readNifti } from './files/nifti.js'
 import { checkOptions } from './options.js'
 
@@ -45,7 +46,7 @@ const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Flo
  * `Float32Array`; gray stays gray, palettes and CMYK become RGB, transparency is dropped, and the EXIF orientation is
  * applied. Values are not rescaled: see the `window` option of `model.encode`.
  *
- * DICOM and NIfTI: one frame or slice, in physical units and as it lies in the file. `readVolume` gives the whole, with
+ * DICOM, NIfTI, NRRD and MetaImage: one frame or slice, in physical units and as it lies in the file. `readVolume` gives the whole, with
  * geometry and windows.
  *
  * @param input path, address of an instance on a DICOMweb server, file content, a stream of it, or raw pixels
@@ -61,7 +62,7 @@ export async function readImage(
     const { maxPixels = MAX_PIXELS } = options
     const name = input instanceof Uint8Array ? 'The image buffer' : nameOf(input)
     const content = (await fetched(input, options)) ?? (await contentOf(input, name, maxPixels))
-    return decode(content, name, options)
+    return decode(content, name, input, options)
   }
   checkImage(input, 'image')
   return input
@@ -189,13 +190,20 @@ function checkChoices({ page, maxPixels = MAX_PIXELS }: ReadImageOptions): void 
   }
 }
 
-async function decode(content: Uint8Array, name: string, options: ReadImageOptions): Promise<MedicalImage> {
+async function decode(
+  content: Uint8Array,
+  name: string,
+  input: FileInput,
+  options: ReadImageOptions,
+): Promise<MedicalImage> {
   const { page, maxPixels = MAX_PIXELS } = options
   const format = formatOf(content)
   if (format === 'dicom')
     return plain((await readDicomFrame(content, name, { frame: page, maxVoxels: maxPixels })).slice('z', 0))
-  if (format === 'nifti') {
-    const volume = readNifti(content, name, { index: undefined, maxVoxels: maxPixels })
+  if (format === 'nifti' || format === 'nrrd' || format === 'metaimage') {
+    const choices = { index: undefined, maxVoxels: maxPixels }
+    const volume =
+      format === 'nifti' ? readNifti(content, name, choices) : await readByItk(content, format, name, input, choices)
     if (page === undefined && volume.shape[2] > 1) throw choosePage(name, volume.shape[2], 'slices')
     return plain(volume.slice('z', page ?? 0))
   }
@@ -254,7 +262,7 @@ async function headerOf(content: Uint8Array, name: string): Promise<Metadata> {
 }
 
 const READABLE =
-  'Allowed: PNG, JPEG, TIFF, WebP, DICOM, NIfTI. Decode other formats yourself and pass { data, width, height, channels }.'
+  'Allowed: PNG, JPEG, TIFF, WebP, DICOM, NIfTI, NRRD, MetaImage. Decode other formats yourself and pass { data, width, height, channels }.'
 
 async function pixelsOf(image: Sharp, file: Metadata, name: string): Promise<MedicalImage> {
   const gray = file.channels <= 2

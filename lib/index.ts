@@ -70,7 +70,7 @@ export {
   type VolumeSegment,
   type VolumeSegmentation,
 } from './volume/segmentation.js'
-export { type SliceMask, VoxelMask } from './volume/voxel-mask.js'
+export { type SliceMask, type SliceValues, VoxelMask } from './volume/voxel-mask.js'
 export {
   type DicomSlice,
   type DicomSource,

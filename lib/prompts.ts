@@ -147,7 +147,7 @@ function encodePrompt(prompt: Prompt, name: string, frame: Frame): EncodedPrompt
     coordinates.push(0, 0)
     labels.push(PADDING)
   }
-  return { coordinates, labels, mask: mask === undefined ? null : checkedMask(mask, `${name}.mask`, frame) }
+  return { coordinates, labels, mask: mask === undefined ? null : checkedLogits(mask, `${name}.mask`, frame.maskSize) }
 }
 
 /** @throws SegSamError `INVALID_PROMPT` */
@@ -183,7 +183,8 @@ export function checkedBox(box: Box, name: string, { width, height }: Size): Box
   return [x0, y0, x1, y1]
 }
 
-function checkedMask(mask: MaskLogits, name: string, { maskSize }: Frame): MaskLogits {
+/** @throws SegSamError `INVALID_PROMPT` */
+export function checkedLogits(mask: MaskLogits, name: string, maskSize: number): MaskLogits {
   const length = maskSize * maskSize
   if (!(mask instanceof Float32Array) || mask.length !== length) {
     throw invalid(

@@ -20,7 +20,8 @@ import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { Mask } from './mask.js'
 import { checkOptions } from './options.js'
-import { groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+import { probabilitiesOf } from './probabilities.js'
+import { checkedLogits, groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
 import { type SceneOrigin, sceneToBytes, writeWhole } from './scene-file.js'
 import { Session, type SessionOptions } from './session.js'
 
@@ -159,6 +160,20 @@ export class Scene {
     this.#checkAlive()
     checkOptions(options, ['multimask', 'threshold', 'classes', 'out', ...CALL_OPTIONS])
     return this.#call(options, (call) => this.#segment(prompts, options, call))
+  }
+
+  /**
+   * How probable it is, by the logits of a mask, that each pixel belongs to the object: 0.5 or more where the mask of the
+   * default threshold is set, 0.5 or less elsewhere. Not calibrated.
+   *
+   * @param logits `hit.logits`, `hit.semanticLogits` or those of one of `hit.masks`, of this scene
+   * @returns row-major, height * width, 0 to 1
+   * @throws SegSamError `INVALID_PROMPT` where these are no logits of this model
+   */
+  probabilities(logits: MaskLogits): Float32Array {
+    const { mask_size: maskSize, image_size: imageSize, resize_mode: resizeMode } = this.#manifest
+    checkedLogits(logits, 'logits', maskSize)
+    return probabilitiesOf(logits, { maskSize, imageSize, resizeMode }, this.width, this.height)
   }
 
   /**

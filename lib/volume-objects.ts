@@ -4,6 +4,7 @@ import { unexpected } from './errors.js'
 import { describedByLabel } from './image-segmentation.js'
 import type { ModelInfo } from './model.js'
 import { checkOptions } from './options.js'
+import { probabilitiesOf } from './probabilities.js'
 import type { Prompt } from './prompts.js'
 import { type Axis, planeOf } from './volume/axes.js'
 import { millilitresOf } from './volume/millilitres.js'
@@ -172,6 +173,25 @@ export class VolumeObjects implements VolumeSegmentation {
       const [followed] = await walk(this.#slices, [start], this.#settings, options.onProgress, call)
       return this.#replaced(object, corrected(track, slice, marks, followed!))
     })
+  }
+
+  /**
+   * The same segments with `fractions`, by the logits of their slices: what a fractional DICOM segmentation holds. A voxel
+   * of the box of a mask has 0 on slices that the object is not on; one that the rules took from the mask keeps what the
+   * model gave it.
+   */
+  withFractions(): VolumeSegmentation {
+    const { volume, axis, model } = this
+    const segments = this.segments.map((segment): VolumeSegment => {
+      const fractions = segment.mask.valuesInBox(
+        segment.slices.map(({ slice, logits, width, height }) => ({
+          plane: planeOf(volume.affine, volume.shape, axis, slice),
+          values: probabilitiesOf(logits, model, width, height),
+        })),
+      )
+      return { ...segment, fractions }
+    })
+    return { volume, segments, model }
   }
 
   #without(track: Track, correction: AbsentMark): Track {

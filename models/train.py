@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from seg_sam.batch import Batch, PromptedBatches
+from seg_sam.bundle import bundle_weights, is_bundle
 from seg_sam.class_cards import read_cards, select_cards
 from seg_sam.config import SIZES
 from seg_sam.dataset import read_dataset, split_validation
@@ -75,8 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     model = SegSam(config)
     learner = Learner(model, len(class_ids), sentences, valid, args).to(device)
-    if args.start:
-        load_start(learner, args.start, class_ids)
+    head_is_fresh = load_start(learner, args.start, class_ids) if args.start else False
     freeze(learner, args.freeze)
     if device.type == "cpu":
         learner = learner.to(memory_format=torch.channels_last)
@@ -103,6 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
         args.seed + 1000 * rank + state["step"],
     )
     loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers)
+    if head_is_fresh and args.dense > 0 and state["step"] == 0:
+        fit_dense_head(learner, loader, device)
+        average = AveragedWeights(learner, args.ema)
     args.out.mkdir(parents=True, exist_ok=True)
     metrics = MetricsFile(args.out / "metrics.jsonl", rank == 0)
     if rank == 0:
@@ -138,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
-    parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py")
+    parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py, or bundle")
     parser.add_argument("--cards", type=Path, help="folder or file of class cards (default: models/cards)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", choices=SIZES, default="tiny")
@@ -148,7 +151,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--semantic", choices=["independent", "shared", "none"], default="independent")
     parser.add_argument("--no-text-to-vision", action="store_true")
     parser.add_argument("--alignment", type=float, default=0.3, help="weight of cross-mask spatial alignment")
-    parser.add_argument("--start", type=Path, help="checkpoint of ours, or of SAM's layout, to start from")
+    parser.add_argument("--start", type=Path, help="checkpoint of ours or of SAM's layout, or bundle, to start from")
     parser.add_argument("--encoder-only", action="store_true", help="train the encoder on the pixels' classes alone")
     parser.add_argument("--freeze", choices=["nothing", "encoder", "encoder-but-adapters"], default="nothing")
     parser.add_argument("--minutes", type=float, help="length of the run in time; the schedule follows it")
@@ -206,12 +209,9 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch, corrections: bool, rng) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
-        image = (batch.image - self.mean) / self.std
-        if image.device.type == "cpu":
-            image = image.contiguous(memory_format=torch.channels_last)
-        features = model.image_encoder(image)
+        features = self.features(batch)
         small = F.avg_pool2d(batch.masks.unsqueeze(1).float(), batch.masks.shape[-1] // model.config.mask_size)[:, 0]
-        parts = {"dense": self._dense(features, batch)} if self.dense > 0 else {}
+        parts = {"dense": self.dense_term(features, batch)} if self.dense > 0 else {}
         if self.encoder_only:
             return parts["dense"], {"dense": parts["dense"].detach()}
         class_tokens = summary = None
@@ -234,7 +234,13 @@ class Learner(nn.Module):
             self._round(features, batch, points, labels, best, class_tokens, summary, small, parts, 0.7)
         return sum(parts.values()), {k: v.detach() for k, v in parts.items()}
 
-    def _dense(self, features: list[Tensor], batch: Batch) -> Tensor:
+    def features(self, batch: Batch) -> list[Tensor]:
+        image = (batch.image - self.mean) / self.std
+        if image.device.type == "cpu":
+            image = image.contiguous(memory_format=torch.channels_last)
+        return self.model.image_encoder(image)
+
+    def dense_term(self, features: list[Tensor], batch: Batch) -> Tensor:
         logits = self.dense_head(features)
         step = batch.semantic.shape[-1] // logits.shape[-1]
         return self.dense * dense_loss(logits, batch.semantic[:, step // 2 :: step, step // 2 :: step], batch.known)
@@ -420,9 +426,9 @@ def freeze(learner: Learner, what: str) -> None:
         parameter.requires_grad_(what == "encoder-but-adapters" and ".Adapter." in name)
 
 
-def load_start(learner: Learner, path: Path, class_ids: list[str]) -> None:
-    """Loads what a checkpoint has of the model; says what starts fresh."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+def load_start(learner: Learner, path: Path, class_ids: list[str]) -> bool:
+    """Loads what a checkpoint or a bundle has of the model; says what starts fresh. Whether the dense head does."""
+    saved = bundle_weights(path) if is_bundle(path) else torch.load(path, map_location="cpu", weights_only=True)
     # SAM's checkpoints may hold the normalisation, which is the config's here.
     weights = {k: v for k, v in saved.get("model", saved).items() if k not in ("pixel_mean", "pixel_std")}
     try:
@@ -439,6 +445,23 @@ def load_start(learner: Learner, path: Path, class_ids: list[str]) -> None:
     else:
         missing.append("dense_head")
     print(f"start from {path}; fresh: {', '.join(sorted({m.split('.')[0] for m in missing})) or 'nothing'}")
+    return "dense_head" in missing
+
+
+def fit_dense_head(learner: Learner, loader, device: torch.device, steps: int = 100) -> None:
+    """Fits a fresh dense head to the features of a trained encoder, before its gradients change them."""
+    optimiser = torch.optim.AdamW(learner.dense_head.parameters(), lr=0.01)
+    bf16 = multiplies_bf16(device)
+    for _, batch in zip(range(steps), loader, strict=False):
+        batch = to_device(batch, device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            with torch.no_grad():
+                features = learner.features(batch)
+            loss = learner.dense_term(features, batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+    print(f"dense head fitted in {steps} steps: loss {loss.item():.3f}")
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

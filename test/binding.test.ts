@@ -51,6 +51,7 @@ const functionCalls: { [K in FunctionName]: Parameters<Addon[K]> } = {
   maskPolygons: [mask, 2, 2],
   maskIou: [mask, mask],
   upscaleMasks: [new Float32Array(4), 1, 2, 3, 3, 4, 'longest', 0],
+  upscaleLogits: [new Float32Array(4), 2, 3, 3, 4, 'longest'],
 }
 
 type FunctionName = {

@@ -111,6 +111,8 @@ test.each([
   ['ct.png', ['--format', 'svg'], /add --out FOLDER/],
   ['ct.png', ['--format', 'bmp', '--out', 'x'], /seg, rtstruct, nifti/],
   ['ct.dcm', ['--format', 'nifti', '--keep-patient', '--out', 'x'], /without --format seg or rtstruct/],
+  ['ct.dcm', ['--format', 'nifti', '--seg-type', 'fractional', '--out', 'x'], /--seg-type .* without --format seg/],
+  ['ct.dcm', ['--format', 'seg', '--seg-type', 'labelmap', '--out', 'x'], /binary, fractional/],
 ])('refuses %s with %j', async (file, args, message) => {
   const { code, stdout, stderr } = await run('segment', join(folder, file), ...box, ...args)
   expect(stdout).toBe('')

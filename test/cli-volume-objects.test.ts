@@ -140,6 +140,8 @@ test.each([
   [['--label', '--slice', '1'], /leave out --slice/],
   [['--label', '--threshold', '1'], /--threshold is for prompts/],
   [['--slice', '1', '--points', '4', ...box], /--points is for --label/],
+  [['--label', '--seg-type', 'fractional'], /--seg-type may be binary or labelmap/],
+  [['--slice', '1', '--seg-type', 'labelmap', ...box], /--seg-type may be binary or fractional/],
   [box, /--slice .* undefined; allowed: 0 to 3 along z/],
   [['--slice', '4', ...box], /--slice .* is 4; allowed: 0 to 3/],
   [['--slice', '1.5', ...box], /--slice .* is 1.5/],

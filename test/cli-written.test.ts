@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readVolume, SegSam, type Volume, VoxelMask } from '../lib/index.js'
+import {
+  readVolume,
+  SegSam,
+  segmentationOfHits,
+  type Volume,
+  type VolumeSegmentation,
+  VoxelMask,
+} from '../lib/index.js'
 import { classColour } from '../lib/label-map/colours.js'
 import { codesOf, type ExpectedSegment, errorsOf, judgedByPydicom, TISSUE } from './dicom-judges.js'
 import { FORMS, writeSeries } from './dicom-series.js'
@@ -129,6 +136,24 @@ describe.skipIf(!existsSync(join(model, 'manifest.json')))('the files of', () =>
     await expectFiles(out, at, volume, expected)
   })
 
+  test.each(sources)('segment and volume on a %s, fractional: what the model is sure of', async (_, source) => {
+    const { at, slice, boxes } = source
+    const volume = await readVolume(at)
+    using found = await SegSam.load(model)
+    const shown = volume.slice('z', slice, volume.window ? { window: 'file' } : {})
+    using scene = await found.encode(shown)
+    const hits = await scene.segment(
+      boxes.map((box) => ({ box })),
+      { multimask: false },
+    )
+    await expectFractions('segment', source, volume, segmentationOfHits(volume, shown, hits, found.info, scene))
+    const followed = await found.segmentVolume(
+      volume,
+      boxes.map((box) => ({ slice, box })),
+    )
+    await expectFractions('volume', source, volume, followed.withFractions())
+  })
+
   test.each(sources)('volume --label of a %s: the label map of labelVolume', async (_, { at }) => {
     const volume = await readVolume(at)
     const { out, result } = await run('volume', at, '--label', '--points', '4')
@@ -158,6 +183,31 @@ async function run(...args: string[]): Promise<{ out: string; result: Json }> {
   const { code, stdout, stderr } = await runProgram([program, ...args, ...formats])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return { out, result: JSON.parse(stdout) }
+}
+
+/** Of the DICOM SEG of a command: the fractions of a segmentation, one half or more where its masks are set. */
+async function expectFractions(
+  command: string,
+  { at, slice, boxes }: Source,
+  volume: Volume,
+  { segments }: VolumeSegmentation,
+): Promise<void> {
+  for (const { mask, fractions } of segments) {
+    for (const [i, isSet] of mask.data.entries()) if (isSet) expect(fractions![i]).toBeGreaterThanOrEqual(0.5)
+    expect(fractions!.some((share) => share > 0.01 && share < 0.99)).toBe(true)
+  }
+  const options = ['--slice', `${slice}`, ...promptsOf(boxes), '--seg-type', 'fractional']
+  const { out, result } = await run(command, at, ...options)
+  const judged = join(out, 'judged')
+  mkdirSync(judged)
+  copyFileSync(join(out, 'segmentation.dcm'), join(judged, 'seg-fractional.dcm'))
+  if (hasDciodvfy) expect(await errorsOf(join(out, 'segmentation.dcm'))).toEqual([])
+  const expected = segments.map(({ mask, fractions }, i) => ({
+    ...segmentOf(result.objects[i].label ?? { name: `Object ${i + 1}` }, i + 1, mask),
+    fractions: fractions!,
+  }))
+  if (!hasPydicom) return
+  expect(await judgedByPydicom(judged, at, { volume, segments: expected })).toEqual({ code: 0, output: 'as meant\n' })
 }
 
 interface Pixels {

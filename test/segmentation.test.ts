@@ -7,6 +7,14 @@ import { volumeOf } from './volume-fixture.js'
 const shape = [4, 3, 2] as const
 const flipped = { origin: [3, 0, 1], right: [-1, 0, 0], down: [0, 1, 0] } as const
 
+/** One half or more where a mask is set, one half or less elsewhere. */
+function expectHalves(shares: Float32Array, mask: Uint8Array) {
+  expect(shares).toHaveLength(mask.length)
+  const away = shares.map((share, i) => (mask[i] ? share - 0.5 : 0.5 - share))
+  expect(Math.min(...away)).toBeGreaterThanOrEqual(0)
+  expect(Math.max(...away)).toBeLessThanOrEqual(0.5)
+}
+
 describe('a mask of voxels', () => {
   it('keeps its bounding box of the values that are set', () => {
     const data = new Uint8Array(24)
@@ -66,6 +74,22 @@ describe('a segmentation of hits', () => {
       expect(name).toBe(hits[i]!.label?.name ?? `Object ${i + 1}`)
     }
     expect(segmentation.model.hash).toMatch(/^[0-9a-f]{64}$/)
+  })
+
+  it('knows the fractions of its voxels by the scene', async () => {
+    const volume = volumeOf([48, 40, 3])
+    const slice = volume.slice('axial', 1)
+    using scene = await model.encode(slice)
+    const hits = await scene.segment([{ points: [{ x: 10, y: 9 }] }, { box: [5, 6, 30, 22] }])
+    const { segments } = segmentationOfHits(volume, slice, hits, model.info, scene)
+    for (const [i, { mask, fractions }] of segments.entries()) {
+      const probabilities = scene.probabilities(hits[i]!.logits)
+      expectHalves(probabilities, hits[i]!.mask.data)
+      expectHalves(fractions!, mask.data)
+    }
+    const blind = hits.map(({ mask, label, predictedIou }) => ({ mask, label, predictedIou }))
+    expect(() => segmentationOfHits(volume, slice, blind, model.info, scene)).toThrow('logits of hits[0]')
+    expect(() => scene.probabilities(new Float32Array(9))).toThrow(expect.objectContaining({ code: 'INVALID_PROMPT' }))
   })
 
   it('is checked before it is written', () => {

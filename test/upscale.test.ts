@@ -60,6 +60,11 @@ describe('upscaling of low-resolution logits', () => {
             for (let m = 0; m < count; m++) {
               const own = logits.subarray(m * side * side, (m + 1) * side * side)
               const expected = upscaledSlowly(own, side, width, height, imageSize, mode)
+              const upscaled = addon().upscaleLogits(own, side, width, height, imageSize, mode)
+              expect(upscaled).toHaveLength(width * height)
+              for (const [i, logit] of expected.entries()) expect(upscaled[i]).toBeCloseTo(logit, 4)
+              const above = Uint8Array.from(upscaled, (logit) => (logit > Math.fround(threshold) ? 1 : 0))
+              expect(masks.subarray(m * width * height, (m + 1) * width * height)).toEqual(above)
               expected.forEach((logit, i) => {
                 const isOnTheEdge = Math.abs(logit - threshold) < 1e-4
                 if (!isOnTheEdge) expect(masks[m * width * height + i]).toBe(logit > threshold ? 1 : 0)
@@ -77,6 +82,9 @@ describe('upscaling of low-resolution logits', () => {
   })
 
   it('refuses buffers of the wrong size', () => {
+    expect(() => addon().upscaleLogits(new Float32Array(15), 4, 5, 5, 16, 'longest')).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    )
     expect(() => addon().upscaleMasks(new Float32Array(15), 1, 4, 5, 5, 16, 'longest', 0)).toThrow(
       expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
     )

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { ClassCard } from '../classes.js'
 import { patientAndStudy } from '../dicom/write/modules.js'
 import { placedSource, toRTStruct } from '../dicom/write/rtstruct.js'
@@ -9,6 +9,7 @@ import type { DicomSegOptions } from '../dicom/write/seg-options.js'
 import { sourceImages } from '../dicom/write/source.js'
 import { SegSamError } from '../errors.js'
 import type { ImageObject, ImageSegmentation } from '../image-segmentation.js'
+import type { Mask } from '../mask.js'
 import { toCSV } from '../measure/csv.js'
 import { measure } from '../measure/measure.js'
 import { measureObjects } from '../measure/measure-objects.js'
@@ -35,8 +36,12 @@ export type Format = (typeof VOLUME_FORMATS)[number] | (typeof IMAGE_FORMATS)[nu
 /** Names of the files written, by format. Empty where there is nothing to write. */
 export type FormatFiles = Partial<Record<Format, string[]>>
 
+/** Kinds of DICOM SEG, `--seg-type`. */
+export type SegType = 'binary' | 'fractional' | 'labelmap'
+
 export interface FormatOptions {
   format?: Format[]
+  segType?: SegType
   keepPatient?: true
   out?: string
 }
@@ -46,20 +51,27 @@ export interface FormatContent {
   path: string
   input: Input
   objects: readonly ImageObject[]
+  /** Of the object of a mask, each pixel, where the model tells. */
+  probabilities?: (mask: Mask) => Float32Array
   model: ModelInfo
   classes: readonly ClassCard[]
   /** Whether a person prompted the objects. */
   algorithmType: NonNullable<DicomSegOptions['algorithmType']>
 }
 
-/** @param known formats that the command can write */
+/**
+ * @param segTypes what the command can write as DICOM SEG
+ * @param known formats that the command can write
+ */
 export function withFormatOptions(
   command: Command,
+  segTypes: readonly SegType[],
   known: readonly Format[] = [...VOLUME_FORMATS, ...IMAGE_FORMATS],
 ): Command {
   const help = `write these files, too, into the folder of --out: ${known.join(',')}`
   return command
     .option('--format <names>', help, (text) => formats(text, known))
+    .addOption(new Option('--seg-type <type>', 'kind of --format seg (default: binary)').choices(segTypes))
     .option('--keep-patient', 'repeat what DICOM files say of the patient and study in seg and rtstruct')
 }
 
@@ -77,7 +89,7 @@ function formats(text: string, known: readonly Format[]): Format[] {
  *   `keepPatient` meets a character set that is not read
  */
 export function checkFormats(
-  { format = [], keepPatient, out }: FormatOptions,
+  { format = [], keepPatient, segType, out }: FormatOptions,
   { volume }: Pick<Input, 'volume'>,
   path: string,
 ): void {
@@ -86,6 +98,9 @@ export function checkFormats(
   }
   if (keepPatient && !format.some(isDicom)) {
     throw new SegSamError('INVALID_ARGUMENT', '--keep-patient is given without --format seg or rtstruct. Leave it out.')
+  }
+  if (segType && !format.includes('seg')) {
+    throw new SegSamError('INVALID_ARGUMENT', '--seg-type is given without --format seg. Leave it out.')
   }
   const volumetric = format.filter((name) => (VOLUME_FORMATS as readonly Format[]).includes(name))
   if (!volume && volumetric.length > 0) {
@@ -110,15 +125,17 @@ function isDicom(format: Format): boolean {
   return format === 'seg' || format === 'rtstruct'
 }
 
+type FileOptions = { format?: Format[]; keepPatient?: boolean; segType?: SegType }
+
 /** Writes each format into the folder, and tells the names of its files. */
 export async function writeFormats(
   folder: string,
-  { format = [], keepPatient = false }: { format?: Format[]; keepPatient?: boolean },
+  { format = [], keepPatient = false, segType = 'binary' }: FileOptions,
   content: FormatContent,
 ): Promise<FormatFiles> {
   const image = imageOf(content)
-  const volume = volumeOf(content)
-  const dicom = { keepPatient, algorithmType: content.algorithmType }
+  const volume = volumeOf(content, segType)
+  const dicom = { keepPatient, segType, algorithmType: content.algorithmType }
   return writeAll(folder, format, async (name) => {
     if (name === 'csv' && !volume) return { [CSV_FILE]: toCSV(measureObjects(image)) }
     return filesOfImage(name, image, content.classes) ?? (volume ? filesOfVolume(name, volume, dicom) : {})
@@ -128,16 +145,18 @@ export async function writeFormats(
 /** The same for what was found in a volume as a whole. Objects without a voxel are left out. */
 export async function writeVolumeFormats(
   folder: string,
-  { format = [], keepPatient = false }: { format?: Format[]; keepPatient?: boolean },
+  { format = [], keepPatient = false, segType = 'binary' }: FileOptions,
   segmentation: VolumeSegmentation,
   algorithmType: FormatContent['algorithmType'],
 ): Promise<FormatFiles> {
   const segments = segmentation.segments.filter(({ mask }) => mask.count > 0)
   return writeAll(folder, format, async (name) => {
     if (segments.length === 0) return {}
-    return filesOfVolume(name, { ...segmentation, segments }, { keepPatient, algorithmType })
+    return filesOfVolume(name, { ...segmentation, segments }, { keepPatient, segType, algorithmType })
   })
 }
+
+const SEG_TYPES = { binary: 'BINARY', fractional: 'FRACTIONAL', labelmap: 'LABELMAP' } as const
 
 const CSV_FILE = 'measurements.csv'
 
@@ -173,9 +192,13 @@ function filesOfImage(format: Format, image: ImageSegmentation, classes: readonl
   return null
 }
 
-async function filesOfVolume(format: Format, volume: VolumeSegmentation, dicom: DicomSegOptions): Promise<Contents> {
+async function filesOfVolume(
+  format: Format,
+  volume: VolumeSegmentation,
+  { segType, ...dicom }: Pick<DicomSegOptions, 'keepPatient' | 'algorithmType'> & { segType: SegType },
+): Promise<Contents> {
   if (format === 'csv') return { [CSV_FILE]: toCSV(measure(volume)) }
-  if (format === 'seg') return { 'segmentation.dcm': await toDicomSeg(volume, dicom) }
+  if (format === 'seg') return { 'segmentation.dcm': await toDicomSeg(volume, { ...dicom, type: SEG_TYPES[segType] }) }
   if (format === 'rtstruct') return { 'rtstruct.dcm': await toRTStruct(volume, dicom) }
   if (format === 'nrrd') return { 'segmentation.seg.nrrd': await toSegNRRD(volume) }
   return {
@@ -200,8 +223,18 @@ function imageOf({ path, input, objects, model }: FormatContent): ImageSegmentat
   return { image: { ...input.image, ...(spacing && { spacing }) }, name: basename(path), objects, model }
 }
 
-function volumeOf({ input: { volume, slice }, objects, model }: FormatContent): VolumeSegmentation | null {
+function volumeOf(
+  { input: { volume, slice }, objects, model, probabilities }: FormatContent,
+  segType: SegType,
+): VolumeSegmentation | null {
   const found = objects.filter(({ mask }) => mask.area > 0)
   if (!volume || !slice || found.length === 0) return null
-  return { volume, segments: segmentsOf(volume, slice, found), model }
+  const segments = segmentsOf(volume, slice, found)
+  if (segType !== 'fractional' || !probabilities) return { volume, segments, model }
+  const { plane } = slice
+  const withFractions = segments.map((segment, i) => {
+    const fractions = segment.mask.valuesInBox([{ plane, values: probabilities(found[i]!.mask) }])
+    return { ...segment, fractions }
+  })
+  return { volume, segments: withFractions, model }
 }

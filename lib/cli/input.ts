@@ -13,7 +13,8 @@ import { chosenWindow, type WindowChoice } from '../window.js'
 import { header, number, window } from './options.js'
 
 /** What an argument `<image>` may be; part of --help. */
-export const IMAGE_HELP = 'PNG, JPEG, TIFF, WebP, DICOM, NIfTI, the folder of a DICOM series, or its DICOMweb address'
+export const IMAGE_HELP =
+  'PNG, JPEG, TIFF, WebP, DICOM, NIfTI, NRRD, MetaImage, the folder of a DICOM series, or its DICOMweb address'
 
 export interface InputOptions {
   window?: WindowChoice
@@ -49,7 +50,7 @@ export interface SliceResult {
 }
 
 /** What an argument `<volume>` may be; part of --help. */
-export const VOLUME_HELP = 'DICOM, NIfTI, the folder of a DICOM series, or its DICOMweb address'
+export const VOLUME_HELP = 'DICOM, NIfTI, NRRD, MetaImage, the folder of a DICOM series, or its DICOMweb address'
 
 /** Adds the options that choose an image of a file or folder. */
 export function withInputOptions(command: Command): Command {
@@ -68,7 +69,7 @@ export function withVolumeOptions(command: Command): Command {
       'sent to a DICOMweb server, as "Authorization: Bearer ..."; may be repeated',
       header,
     )
-    .option('--index <n>', 'volume of a NIfTI file with several, from 0', number)
+    .option('--index <n>', 'volume of a file with several, from 0', number)
 }
 
 /**

@@ -51,7 +51,7 @@ export function labelCommand(): Command {
     .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')
     .option('--json', 'write the result to stdout as JSON, and nothing else')
     .action(label)
-  return withFormatOptions(withInputOptions(command))
+  return withFormatOptions(withInputOptions(command), ['binary', 'labelmap'])
 }
 
 async function label(path: string, options: LabelOptions): Promise<void> {

@@ -62,7 +62,7 @@ export function segmentCommand(): Command {
         command.error('error: no prompt given, at least one --box or --point is needed')
       return segment(path, collected.prompts, options)
     })
-  return withFormatOptions(withInputOptions(command))
+  return withFormatOptions(withInputOptions(command), ['binary', 'fractional'])
 }
 
 async function segment(path: string, prompts: Prompt[], options: SegmentOptions): Promise<void> {
@@ -89,8 +89,16 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
     const folder = options.out
     await progress.step('write', async () => {
       written = await writePictures(folder, findings, window)
-      const found = { path, input, objects: objectsOfHits(hits), model: model.info, classes: model.classes }
-      formats = await writeFormats(folder, options, { ...found, algorithmType: 'SEMIAUTOMATIC' })
+      const logits = new Map(hits.map((hit) => [hit.mask, hit.logits]))
+      formats = await writeFormats(folder, options, {
+        path,
+        input,
+        objects: objectsOfHits(hits),
+        probabilities: (mask) => scene.probabilities(logits.get(mask)!),
+        model: model.info,
+        classes: model.classes,
+        algorithmType: 'SEMIAUTOMATIC',
+      })
     })
   }
   const result = describe({ ...findings, seconds: progress.seconds }, written, formats)

@@ -74,17 +74,24 @@ export function volumeCommand(): Command {
       checkTask(collected.prompts, options, command)
       return options.label ? labelVolume(path, options) : segmentVolume(path, collected.prompts, options)
     })
-  return withFormatOptions(withVolumeOptions(command), FORMATS_OF_VOLUMES)
+  return withFormatOptions(withVolumeOptions(command), ['binary', 'fractional', 'labelmap'], FORMATS_OF_VOLUMES)
 }
 
-function checkTask(prompts: readonly Prompt[], { label, slice, points, threshold }: VolumeOptions, command: Command) {
+function checkTask(prompts: readonly Prompt[], options: VolumeOptions, command: Command) {
+  const { label, slice, points, threshold, segType } = options
   if (label) {
+    if (segType === 'fractional') {
+      command.error('error: --label divides voxels among classes: --seg-type may be binary or labelmap')
+    }
     if (prompts.length > 0) command.error('error: --label takes no prompt: leave out --label, or --box and --point')
     if (slice !== undefined) command.error('error: --label labels every slice: leave out --slice')
     if (threshold !== undefined) command.error('error: --threshold is for prompts: leave it out with --label')
     return
   }
   if (prompts.length === 0) command.error('error: no prompt given: add --box or --point on --slice, or --label')
+  if (segType === 'labelmap') {
+    command.error('error: objects of prompts may overlap: --seg-type may be binary or fractional')
+  }
   if (points !== undefined) command.error('error: --points is for --label; a prompt is given with --point')
 }
 
@@ -111,7 +118,8 @@ async function segmentVolume(path: string, prompts: readonly Prompt[], options: 
       },
     ),
   )
-  const written = await write(options, found, 'SEMIAUTOMATIC', progress)
+  const segmentation = options.segType === 'fractional' ? found.withFractions() : found
+  const written = await write(options, segmentation, 'SEMIAUTOMATIC', progress)
   const result: VolumeObjectsResult = { ...describeObjects(path, found), ...written }
   await tell(result, options, objectsReport)
 }

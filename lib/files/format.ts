@@ -1,5 +1,7 @@
+import { isMetaImage, isNrrd } from './itk-header.js'
+
 /** What a file is by its first bytes. */
-export type FileFormat = 'dicom' | 'nifti' | 'gzip' | 'picture'
+export type FileFormat = 'dicom' | 'nifti' | 'nrrd' | 'metaimage' | 'gzip' | 'picture'
 
 /** `picture` stands for all that is none of the others. */
 export function formatOf(content: Uint8Array): FileFormat {
@@ -7,6 +9,8 @@ export function formatOf(content: Uint8Array): FileFormat {
   if (bytes.length > 2 && bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip'
   if (bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM') return 'dicom'
   if (isNifti(bytes)) return 'nifti'
+  if (isNrrd(bytes)) return 'nrrd'
+  if (isMetaImage(bytes)) return 'metaimage'
   return isBareDicom(bytes) ? 'dicom' : 'picture'
 }
 

@@ -3,7 +3,8 @@ import { SegSamError, unexpected } from '../errors.js'
 import { type Affine, affineOf, type Vector } from '../volume/affine.js'
 import { Volume, type VolumeWarning } from '../volume.js'
 import { checkSize, damaged } from './limits.js'
-import { numbersFrom, physical, type RawType, warningsOfValues } from './numbers.js'
+import { numbersFrom, physical, type RawType, warningsOfValues, withoutAlpha } from './numbers.js'
+import { chosenVolume } from './volume-index.js'
 
 export interface NiftiOptions {
   /** Which volume of a file with more than three dimensions, from 0; required where it has several. */
@@ -126,22 +127,6 @@ function sizesOf({ dims }: NIFTI1 | NIFTI2, name: string): number[] {
   const sizes = dims.slice(1, dimensions + 1)
   if (sizes.every((size) => Number.isSafeInteger(size) && size > 0)) return sizes
   throw unexpected('INVALID_IMAGE', `the size of ${name}`, sizes.join(' x '), 'whole numbers, at least 1')
-}
-
-function chosenVolume(index: number | undefined, volumes: number, name: string): number {
-  if (index === undefined && volumes === 1) return 0
-  if (index === undefined) {
-    throw new SegSamError(
-      'INVALID_ARGUMENT',
-      `${name} holds ${volumes} volumes. Choose one: readVolume(file, { index: 0 }) reads the first.`,
-    )
-  }
-  if (index < volumes) return index
-  throw unexpected('INVALID_ARGUMENT', 'index', index, `0 to ${volumes - 1}`)
-}
-
-function withoutAlpha(rgba: Uint8Array): Uint8Array {
-  return rgba.filter((_, i) => i % 4 !== 3)
 }
 
 /** The sform where there is one, else the qform, else voxel sizes alone; NIfTI's RAS becomes LPS. */

@@ -109,6 +109,10 @@ export function joined(parts: readonly VoxelData[]): VoxelData {
   return whole
 }
 
+export function withoutAlpha(rgba: Uint8Array): Uint8Array {
+  return rgba.filter((_, i) => i % 4 !== 3)
+}
+
 /** What is to be said of the values of a volume, read in one part or several. */
 export function warningsOfValues(parts: readonly Pick<Physical, 'rounded' | 'notFinite'>[]): VolumeWarning[] {
   const warnings: VolumeWarning[] = []

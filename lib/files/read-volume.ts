@@ -8,11 +8,12 @@ import { checkOptions } from '../options.js'
 import type { Volume } from '../volume.js'
 import { contentOf, type FileInput, isStream, nameOf } from './content.js'
 import { formatOf } from './format.js'
+import { readByItk } from './itk.js'
 import { checkMaxVoxels, MAX_VOXELS } from './limits.js'
 import { readNifti } from './nifti.js'
 
 export interface ReadVolumeOptions {
-  /** Which volume of a NIfTI file that holds several (4D), from 0. Such a file is an error without it. */
+  /** Which volume of a file that holds several (4D, or several values a voxel), from 0. Such a file is an error without it. */
   index?: number
   /** Which series of a folder that holds several: its place in the list of `listSeries`, from 0. */
   series?: number
@@ -26,8 +27,9 @@ export interface ReadVolumeOptions {
 
 /**
  * Reads a volume: a DICOM file with one frame or many, a folder with the files of a DICOM series, a series or instance on a
- * DICOMweb server (`https://server/dicom-web/studies/UID/series/UID`), or a NIfTI file (`.nii`, `.nii.gz`). What they are is
- * told by their content, not by their names.
+ * DICOMweb server (`https://server/dicom-web/studies/UID/series/UID`), a NIfTI file (`.nii`, `.nii.gz`), or, where
+ * `@itk-wasm/image-io` is installed, a NRRD or MetaImage file (`.nrrd`, `.nhdr`, `.mha`, `.mhd`). What they are is told by
+ * their content, not by their names.
  *
  * Values are physical: Hounsfield units for CT, after the modality LUT or rescale slope and intercept of DICOM, or the
  * `scl_slope` and `scl_inter` of NIfTI. See docs/files.md.
@@ -56,9 +58,10 @@ export async function readVolume(input: FileInput, options: ReadVolumeOptions = 
   const format = formatOf(content)
   if (format === 'dicom') return readDicom(content, name, { maxVoxels })
   if (format === 'nifti') return readNifti(content, name, { index, maxVoxels })
+  if (format === 'nrrd' || format === 'metaimage') return readByItk(content, format, name, input, { index, maxVoxels })
   throw new SegSamError(
     'UNSUPPORTED_FORMAT',
-    `${name} is neither DICOM nor NIfTI. Read PNG, JPEG, TIFF and WebP with readImage; convert other formats first.`,
+    `${name} is neither DICOM, NIfTI, NRRD nor MetaImage. Read PNG, JPEG, TIFF and WebP with readImage; convert other formats first.`,
   )
 }
 

@@ -2,7 +2,7 @@ import { unexpected } from '../errors.js'
 import { type ImageObject, type ObjectDescription, objectsOfHits, objectsOfLabelMap } from '../image-segmentation.js'
 import type { LabelMap } from '../label-map.js'
 import type { ModelInfo } from '../model.js'
-import type { Hit } from '../scene.js'
+import type { Hit, Scene } from '../scene.js'
 import type { Volume, VolumeSlice } from '../volume.js'
 import { VoxelMask } from './voxel-mask.js'
 
@@ -11,7 +11,7 @@ export interface VolumeSegment extends ObjectDescription {
   mask: VoxelMask
   /**
    * How probable it is that a voxel belongs to the object, 0 to 1: one value a voxel of the box of `mask`, in its order.
-   * Only a fractional DICOM segmentation has it. Left out where nothing knows it.
+   * Only a fractional DICOM segmentation has it. Left out where nothing asked for it.
    */
   fractions?: Float32Array
 }
@@ -27,15 +27,25 @@ export interface VolumeSegmentation {
 /**
  * What `scene.segment` found on one slice, as objects of the volume, one a hit, each one voxel thick.
  *
+ * @param scene of the slice: segments then have `fractions`, by the logits of the hits
  * @throws SegSamError `INVALID_ARGUMENT`
  */
 export function segmentationOfHits(
   volume: Volume,
-  slice: VolumeSlice,
-  hits: readonly Pick<Hit, 'mask' | 'label' | 'predictedIou'>[],
+  slice: Pick<VolumeSlice, 'plane'>,
+  hits: readonly (Pick<Hit, 'mask' | 'label' | 'predictedIou'> & Partial<Pick<Hit, 'logits'>>)[],
   model: ModelInfo,
+  scene?: Pick<Scene, 'probabilities'>,
 ): VolumeSegmentation {
-  return { volume, segments: segmentsOf(volume, slice, objectsOfHits(hits)), model }
+  const segments = segmentsOf(volume, slice, objectsOfHits(hits))
+  if (!scene) return { volume, segments, model }
+  const { plane } = slice
+  const withFractions = segments.map((segment, i): VolumeSegment => {
+    const { logits } = hits[i]!
+    if (!logits) throw unexpected('INVALID_ARGUMENT', `the logits of hits[${i}]`, logits, 'those of scene.segment')
+    return { ...segment, fractions: segment.mask.valuesInBox([{ plane, values: scene.probabilities(logits) }]) }
+  })
+  return { volume, segments: withFractions, model }
 }
 
 /**

@@ -9,6 +9,12 @@ export interface SliceMask {
   mask: Mask
 }
 
+/** Values of one slice, row by row, and where its pixels lie. */
+export interface SliceValues {
+  plane: SlicePlane
+  values: Float32Array
+}
+
 /** A set of voxels of a volume. Only its bounding box is stored, so that many objects fit in memory. Immutable. */
 export class VoxelMask {
   /** Of the volume: voxels along i, j and k. */
@@ -92,12 +98,27 @@ export class VoxelMask {
     return new Mask(width, height, data)
   }
 
+  /** What slices say of the voxels of the box, in the order of `data`; 0 where none of them lies. */
+  valuesInBox(slices: readonly SliceValues[]): Float32Array {
+    const inBox = new Float32Array(this.data.length)
+    for (const { plane, values } of slices) {
+      const [width] = sizeOf(this.shape, plane)
+      for (let at = 0; at < values.length; at++) {
+        const place = within(this, voxelAt(plane, at % width, Math.floor(at / width)))
+        if (this.#hasPlace(place)) inBox[indexOf(this.size, place)] = values[at]!
+      }
+    }
+    return inBox
+  }
+
   /** Whether a voxel is set. */
   has(voxel: Vector): boolean {
     const place = within(this, voxel)
-    return (
-      place.every((index, axis) => index >= 0 && index < this.size[axis]!) && this.data[indexOf(this.size, place)] === 1
-    )
+    return this.#hasPlace(place) && this.data[indexOf(this.size, place)] === 1
+  }
+
+  #hasPlace(place: Vector): boolean {
+    return place.every((index, axis) => index >= 0 && index < this.size[axis]!)
   }
 
   /** One byte a voxel of the volume, i fastest. */

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from .config import Config
 from .model import SegSam
@@ -84,6 +84,17 @@ class Bundle:
         self.cards = json.loads((folder / "classes.json").read_text())["classes"]
         keys = ("image_size", "resize_mode", "default_window", "pixel_mean", "pixel_std")
         self.config = Config.from_dict({k: self.manifest[k] for k in keys if k in self.manifest})
+
+
+def is_bundle(path: Path) -> bool:
+    return (path / "manifest.json").exists()
+
+
+def bundle_weights(folder: Path) -> dict[str, Tensor]:
+    """A bundle's weights under the names they have in `SegSam`, in float32: what training can go on from."""
+    bundle = Bundle(folder)
+    encoder = {f"image_encoder.{name}": weight for name, weight in bundle.encoder.state_dict().items()}
+    return encoder | bundle.decoder.state_dict()
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from .model import SegSam
 
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py")
+    parser.add_argument("--text", type=Path, required=True, help="folder written by train_text.py, or bundle")
     parser.add_argument(
         "--cards", type=Path, default=CARDS, help="folder or file of class cards (default: models/cards)"
     )

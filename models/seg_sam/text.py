@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from .class_cards import sentences_of
 from .text_encoder import TextEncoder
@@ -12,12 +12,17 @@ from .text_encoder import TextEncoder
 LENGTH = 64
 
 
-def load_text_encoder(folder: Path) -> tuple[TextEncoder, Tokenizer]:
-    """Reads `text_encoder.ckpt` and `tokenizer.json`, as `train_text.py` writes them."""
-    saved = torch.load(folder / "text_encoder.ckpt", map_location="cpu", weights_only=True)
-    encoder = TextEncoder(**saved["config"])
-    encoder.load_state_dict(saved["state"])
-    return encoder.eval().requires_grad_(False), Tokenizer.from_file(str(folder / "tokenizer.json"))
+def load_text_encoder(folder: Path) -> tuple[nn.Module, Tokenizer]:
+    """Reads what `train_text.py` writes, `text_encoder.ckpt` and `tokenizer.json`, or the text encoder of a bundle."""
+    if (folder / "text_encoder.ckpt").exists():
+        saved = torch.load(folder / "text_encoder.ckpt", map_location="cpu", weights_only=True)
+        encoder = TextEncoder(**saved["config"])
+        encoder.load_state_dict(saved["state"])
+    else:
+        encoder = torch.jit.load(folder / "text_encoder.pt", map_location="cpu").float()
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(False)
+    return encoder.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def tokenize(tokenizer: Tokenizer, sentences: list[str]) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+import export
 import train
 from seg_sam.batch import PromptedBatches
 from seg_sam.checkpoint import trained_model
+from seg_sam.class_cards import read_cards
 from seg_sam.config import Config
 from seg_sam.dataset import read_dataset
 from seg_sam.model import SegSam
+from seg_sam.text import embed_cards, load_text_encoder
 from synthetic import MICRO, lively, rectangle, write_labelled_slices, write_sam_med2d
 
 MODELS = Path(train.__file__).parent
@@ -204,6 +207,23 @@ def test_a_checkpoint_in_the_layout_of_sam_is_a_start(run_main, arguments, tmp_p
     assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in weights.items())
 
 
+def test_a_bundle_is_a_start_and_keeps_its_text(run_main, arguments, tmp_path, capsys, text_folder, card_file):
+    run_main(train, *arguments("first", steps=1))
+    bundle = tmp_path / "bundle"
+    export_options = ["--text", text_folder, "--cards", card_file, "--out", bundle, "--dtype", "float32"]
+    run_main(export, tmp_path / "first" / "model.ckpt", *export_options)
+    capsys.readouterr()
+    run_main(train, *arguments("second", steps=1, lr=0, start=bundle, text=bundle))
+    assert "fresh: dense_head\ndense head fitted" in capsys.readouterr().out
+    before, after = (checkpoint(tmp_path / name / "model.ckpt")["model"] for name in ("first", "second"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    again = tmp_path / "again"
+    run_main(export, tmp_path / "second" / "model.ckpt", "--text", bundle, *export_options[2:4], "--out", again)
+    sentences = [embed_cards(*load_text_encoder(folder), read_cards(card_file))[0] for folder in (text_folder, again)]
+    assert torch.allclose(*sentences, atol=1e-3)
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(run_main, arguments, tmp_path):
     torch.save({"model": {"backbone.weight": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"backbone\.weight"):
@@ -254,6 +274,7 @@ import sys
 
 sys.path[:0] = [{models!r}, {tests!r}]
 import torch
+import export
 import train
 from seg_sam.config import SIZES
 from synthetic import MICRO

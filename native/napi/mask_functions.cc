@@ -127,22 +127,37 @@ Napi::Value maskIouFunction(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), maskIou(a.elements, b.elements, a.length));
 }
 
+/// The upscaler of the arguments `side, width, height, imageSize, resizeMode`, which begin at `first`.
+MaskUpscaler readUpscaler(const Napi::CallbackInfo& info, size_t first) {
+  const int64_t side = readInteger(info[first], "side", 1, kMaxMaskSize);
+  const Size size = readSize(info[first + 1], info[first + 2]);
+  const int64_t imageSize = readInteger(info[first + 3], "imageSize", 1, kMaxImageSize);
+  return MaskUpscaler(side, Frame::of(size.width, size.height, imageSize, readResizeMode(info[first + 4])));
+}
+
 Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
   const int64_t count = readInteger(info[1], "count", 1, kMaxCount);
-  const int64_t side = readInteger(info[2], "side", 1, kMaxMaskSize);
-  const Size size = readSize(info[3], info[4]);
-  const int64_t imageSize = readInteger(info[5], "imageSize", 1, kMaxImageSize);
-  const Frame frame = Frame::of(size.width, size.height, imageSize, readResizeMode(info[6]));
+  const MaskUpscaler upscaler = readUpscaler(info, 2);
+  const Frame& frame = upscaler.frame();
   const auto threshold = static_cast<float>(readNumber(info[7], "threshold"));
-  const int64_t pixels = product(size.width, size.height);
+  const int64_t pixels = product(frame.width, frame.height);
   const NewArray<uint8_t> masks = newArray<uint8_t>(info.Env(), product(count, pixels));
-  const auto logits = readArray<float>(info[0], "logits", product(count, side * side));
-  const MaskUpscaler upscaler(side, frame);
+  const int64_t low = upscaler.logitsSide() * upscaler.logitsSide();
+  const auto logits = readArray<float>(info[0], "logits", product(count, low));
   for (int64_t i = 0; i < count; ++i) {
-    upscaler.writeRows(upscaler.toInput(logits.elements + i * side * side, threshold), threshold, 0, size.height,
+    upscaler.writeRows(upscaler.toInput(logits.elements + i * low, threshold), threshold, 0, frame.height,
                        masks.elements + i * pixels);
   }
   return masks.value;
+}
+
+Napi::Value upscaleLogitsFunction(const Napi::CallbackInfo& info) {
+  const MaskUpscaler upscaler = readUpscaler(info, 1);
+  const Frame& frame = upscaler.frame();
+  const NewArray<float> upscaled = newArray<float>(info.Env(), product(frame.width, frame.height));
+  const auto logits = readArray<float>(info[0], "logits", upscaler.logitsSide() * upscaler.logitsSide());
+  upscaler.writeLogits(logits.elements, upscaled.elements);
+  return upscaled.value;
 }
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
@@ -166,6 +181,7 @@ void addMaskFunctions(Napi::Env env, Napi::Object exports) {
   add<maskPolygonsFunction>(env, exports, "maskPolygons");
   add<maskIouFunction>(env, exports, "maskIou");
   add<upscaleMasksFunction>(env, exports, "upscaleMasks");
+  add<upscaleLogitsFunction>(env, exports, "upscaleLogits");
 }
 
 }  // namespace segsam

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 namespace segsam {
@@ -134,17 +135,33 @@ MaskUpscaler::Input MaskUpscaler::toInput(const float* logits, float threshold) 
   return input;
 }
 
-void MaskUpscaler::writeRows(const Input& input, float threshold, int64_t begin, int64_t end, uint8_t* mask) const {
-  std::fill(mask + begin * frame_.width, mask + end * frame_.width, uint8_t{0});
+template <typename Write>
+void MaskUpscaler::eachRow(const Input& input, int64_t begin, int64_t end, Write write) const {
   RowPair source(input.logits.data(), input.columns.size(), input.rows.begin, input.columns.begin, columns_,
                  input.maskColumns);
-  const int64_t width = input.maskColumns.size();
   for (int64_t y = std::max(begin, input.maskRows.begin); y < std::min(end, input.maskRows.end); ++y) {
     const auto [above, below] = source.at(rows_.first[y], rows_.second[y]);
-    const float weight = rows_.weight[y];
-    uint8_t* target = mask + y * frame_.width + input.maskColumns.begin;
-    for (int64_t x = 0; x < width; ++x) target[x] = (1.0f - weight) * above[x] + weight * below[x] > threshold ? 1 : 0;
+    write(y, [above = above, below = below, weight = rows_.weight[y]](int64_t x) {
+      return (1.0f - weight) * above[x] + weight * below[x];
+    });
   }
+}
+
+void MaskUpscaler::writeRows(const Input& input, float threshold, int64_t begin, int64_t end, uint8_t* mask) const {
+  std::fill(mask + begin * frame_.width, mask + end * frame_.width, uint8_t{0});
+  const int64_t width = input.maskColumns.size();
+  eachRow(input, begin, end, [&](int64_t y, auto logitAt) {
+    uint8_t* target = mask + y * frame_.width + input.maskColumns.begin;
+    for (int64_t x = 0; x < width; ++x) target[x] = logitAt(x) > threshold ? 1 : 0;
+  });
+}
+
+void MaskUpscaler::writeLogits(const float* logits, float* target) const {
+  const Input everything = toInput(logits, std::numeric_limits<float>::lowest());
+  eachRow(everything, 0, frame_.height, [&](int64_t y, auto logitAt) {
+    float* row = target + y * frame_.width;
+    for (int64_t x = 0; x < frame_.width; ++x) row[x] = logitAt(x);
+  });
 }
 
 }  // namespace segsam

@@ -46,7 +46,13 @@ class MaskUpscaler {
   /// @param mask the first pixel of the whole mask
   void writeRows(const Input& input, float threshold, int64_t begin, int64_t end, uint8_t* mask) const;
 
+  /// What `writeRows` compares with the threshold, for every pixel.
+  /// @param logits (logitsSide, logitsSide)
+  /// @param target (height, width)
+  void writeLogits(const float* logits, float* target) const;
+
   const Frame& frame() const { return frame_; }
+  int64_t logitsSide() const { return logitsSide_; }
 
  private:
   /// For each output position along one axis: the two source positions and the weight of the second.
@@ -67,6 +73,11 @@ class MaskUpscaler {
   };
 
   class RowPair;
+
+  /// Gives `write` every row of [begin, end) that has a part outside of which the mask is 0: its place, and the logit
+  /// of each column of that part.
+  template <typename Write>
+  void eachRow(const Input& input, int64_t begin, int64_t end, Write write) const;
 
   Frame frame_;
   int64_t logitsSide_;

@@ -344,6 +344,8 @@ TEST("upscaled masks equal two plain bilinear resizes") {
         const int64_t split = height / 2;
         upscaler.writeRows(input, 0.25f, split, height, mask.data());
         upscaler.writeRows(input, 0.25f, 0, split, mask.data());
+        std::vector<float> upscaled(width * height);
+        upscaler.writeLogits(logits.data(), upscaled.data());
 
         const auto whole =
             resize(std::vector<double>(logits.begin(), logits.end()), side, side, frame.side, frame.side);
@@ -353,6 +355,7 @@ TEST("upscaled masks equal two plain bilinear resizes") {
         }
         const auto expected = resize(cropped, frame.resizedWidth, frame.resizedHeight, width, height);
         for (size_t i = 0; i < mask.size(); ++i) {
+          EXPECT_NEAR(upscaled[i], expected[i], 1e-4);
           // In single precision a logit this close to the threshold may fall on either side.
           if (std::abs(expected[i] - 0.25) < 1e-4) continue;
           EXPECT_EQUAL(mask[i], expected[i] > 0.25 ? 1 : 0);
