@@ -114,8 +114,8 @@ def test_the_command_writes_the_card_and_refuses_what_another_version_measured(r
 CLAIMS = [
     (
         "README.md",
-        "right in four fifths of the prompts on deep brain structures",
-        lambda: 0.77 < named_right(DEEP) < 0.85,
+        "right in nine tenths of the prompts on deep brain structures",
+        lambda: 0.87 < named_right(DEEP) < 0.93,
     ),
     (
         "README.md",
@@ -126,8 +126,8 @@ CLAIMS = [
     ),
     (
         "README.md",
-        "but hardly ever in CT of the abdomen",
-        lambda: by_set(metrics())["ct_organs"]["box"]["class_right"] < 0.1,
+        "but in a fifth in CT of the abdomen",
+        lambda: 0.17 < by_set(metrics())["ct_organs"]["box"]["class_right"] < 0.23,
     ),
     (
         "README.md",
@@ -141,22 +141,19 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "the outline follows the image (Dice 0.05 to 0.12 above the ellipse)",
-        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.05, 0.12),
+        "the outline follows the image (Dice 0.06 to 0.14 above the ellipse)",
+        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.06, 0.14),
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "some worse, such as the adrenal gland and veins",
-        lambda: all(
-            above_the_ellipse(c) <= -0.05
-            for c in ("adrenal_gland_right", "inferior_vena_cava", "portal_vein_and_splenic_vein")
-        ),
+        "some worse, such as the adrenal gland and the vena cava",
+        lambda: all(above_the_ellipse(c) <= -0.05 for c in ("adrenal_gland_right", "inferior_vena_cava")),
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "box Dice of twelve deep structures is 0.79, where the ellipses give 0.76; 0.64 of the names are right; one "
-        "point gives a Dice of 0.51",
-        lambda: other_source() == (12, 0.79, 0.76, 0.64, 0.51),
+        "box Dice of twelve deep structures is 0.79, where the ellipses give 0.76; 0.68 of the names are right; one "
+        "point gives a Dice of 0.52",
+        lambda: other_source() == (12, 0.79, 0.76, 0.68, 0.52),
     ),
     (
         "models/seg-sam-tiny/README.md",
