@@ -171,6 +171,20 @@ test('the slope and offset of a MetaImage give physical values', async () => {
   expect([...volume.data]).toEqual([-5, -3, -1, 1])
 })
 
+test('micrometres of a MetaImage become millimetres', async () => {
+  const fields = ['DistanceUnits = um', 'DimSize = 4 1 1', 'ElementType = MET_UCHAR']
+  const volume = await readVolume(metaImage(fields, upTo(4)))
+  expect(volume.spacing[2]).toBeCloseTo(0.002, 9)
+})
+
+test.each([
+  ['MET_LONG', metaImage(['DimSize = 1 1 1', 'ElementType = MET_LONG'], upTo(4))],
+  ['CompressedDataSize', metaImage(['CompressedData = True', 'DimSize = 4 1 1', 'ElementType = MET_UCHAR'], upTo(4))],
+])('a MetaImage is refused by its %s', async (word, content) => {
+  const refused = { code: 'UNSUPPORTED_FORMAT', message: expect.stringContaining(word) }
+  await expect(readVolume(content)).rejects.toMatchObject(refused)
+})
+
 test('a header leads to no file outside its folder', async () => {
   const secret = join(tmpdir(), `seg-sam-secret-${process.pid}`)
   await writeFile(secret, upTo(8))
@@ -191,6 +205,19 @@ test.each([
   ['a NRRD without sizes', nrrd(['dimension: 3'], upTo(8)), 'sizes'],
   ['a NRRD of a huge size', nrrd(['dimension: 3', 'sizes: 100000 100000 10'], upTo(8)), 'maxVoxels'],
   ['a NRRD of no size', nrrd(['dimension: 3', 'sizes: 4 0 1'], upTo(8)), 'at least 1'],
+  [
+    'a MetaImage with a damaged zlib stream',
+    metaImage(
+      ['CompressedData = True', 'CompressedDataSize = 8', 'DimSize = 4 2 1', 'ElementType = MET_UCHAR'],
+      upTo(8),
+    ),
+    'unfold',
+  ],
+  [
+    'a NRRD of directions in one plane',
+    nrrd(['dimension: 3', 'sizes: 4 2 1', 'space: RAS', 'space directions: (0,0,0) (0,1,0) (0,0,1)'], upTo(8)),
+    'plane',
+  ],
   ['a truncated MetaImage', metaImage(['DimSize = 4 2 1', 'ElementType = MET_UCHAR'], upTo(5)), 'damaged'],
   [
     'a MetaImage of a huge size',

@@ -3,12 +3,14 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
+import { inflate } from 'node:zlib'
 import { SegSamError } from '../errors.js'
 import { type Affine, affineOf, type Vector } from '../volume/affine.js'
 import { Volume } from '../volume.js'
 import type { FileInput } from './content.js'
-import { type ItkHeader, metaImageHeader, nrrdHeader } from './itk-header.js'
+import { type ItkHeader, metaImageHeader, nrrdHeader, voxelsBehind } from './itk-header.js'
 import { checkSize, damaged } from './limits.js'
 import { physical, type RawData, warningsOfValues, withoutAlpha } from './numbers.js'
 import { chosenVolume } from './volume-index.js'
@@ -22,6 +24,7 @@ const FORMATS = {
     header: nrrdHeader,
     reader: 'nrrdReadImageNode',
     extension: '.nrrd',
+    extensions: '.nhdr or .nrrd',
     detached: /\.(nhdr|nrrd)$/,
   },
   metaimage: {
@@ -29,6 +32,7 @@ const FORMATS = {
     header: metaImageHeader,
     reader: 'metaReadImageNode',
     extension: '.mha',
+    extensions: '.mhd or .mha',
     detached: /\.mh[da]$/,
   },
 } as const
@@ -59,7 +63,7 @@ export async function readByItk(
   input: FileInput,
   { index, maxVoxels }: { index: number | undefined; maxVoxels: number },
 ): Promise<Volume> {
-  const { title, reader, extension, detached } = FORMATS[format]
+  const { title, reader, extension, detached, extensions } = FORMATS[format]
   const header = FORMATS[format].header(content, name)
   checkSize(name, header.sizes, maxVoxels)
   if (header.encoding !== null && !ENCODINGS.includes(header.encoding)) {
@@ -74,11 +78,12 @@ export async function readByItk(
     if (typeof path !== 'string' || !detached.test(path)) {
       throw new SegSamError(
         'INVALID_ARGUMENT',
-        `${name} is a header of ${title} whose voxels lie in another file. Give its path, with its own extension.`,
+        `${name} is a header of ${title} whose voxels lie in another file. Give its path, which ends in ${extensions}.`,
       )
     }
     return volumeOf(await readInThread(module, reader, resolve(path), name), header, format, name, index)
   }
+  if (header.unfoldsTo !== null) await checkUnfolds(content, header.unfoldsTo, name)
   const folder = await mkdtemp(join(tmpdir(), 'seg-sam-'))
   try {
     const path = join(folder, `volume${extension}`)
@@ -87,6 +92,17 @@ export async function readByItk(
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** ITK takes a damaged zlib stream for zeros. */
+async function checkUnfolds(content: Uint8Array, bytes: number, name: string): Promise<void> {
+  try {
+    const unfolded = await promisify(inflate)(voxelsBehind(content), { maxOutputLength: bytes })
+    if (unfolded.length === bytes) return
+  } catch (cause) {
+    throw damaged(name, `its voxels do not unfold (${(cause as Error).message})`)
+  }
+  throw damaged(name, `its voxels do not unfold to ${bytes} bytes`)
 }
 
 function itkModule(name: string, title: string): string {
@@ -111,10 +127,16 @@ const THREAD = `
     .catch(() => parentPort.postMessage(null))
 `
 
+const UNREAD =
+  'ITK cannot read it. It may also name a file of voxels that is not in its folder, or have an axis outside of space that ' +
+  "is not of NRRD's kind list"
+
 function readInThread(module: string, reader: string, path: string, name: string): Promise<ItkImage> {
   return new Promise((resolve, reject) => {
     const thread = new Worker(THREAD, {
       eval: true,
+      // Flags such as --input-type would change what the program means.
+      execArgv: [],
       workerData: { module, reader, path },
       stdout: true,
       stderr: true,
@@ -122,10 +144,10 @@ function readInThread(module: string, reader: string, path: string, name: string
     thread.once('message', (image: ItkImage | null) => {
       void thread.terminate()
       if (image) resolve(image)
-      else reject(damaged(name, 'ITK cannot read it'))
+      else reject(damaged(name, UNREAD))
     })
     thread.once('error', (cause) => reject(damaged(name, `ITK cannot read it (${cause.message})`)))
-    thread.once('exit', () => reject(damaged(name, 'ITK cannot read it')))
+    thread.once('exit', () => reject(damaged(name, UNREAD)))
   })
 }
 
@@ -139,6 +161,9 @@ function volumeOf(
   const { pixelType, components } = image.imageType
   if (/complex/i.test(pixelType)) {
     throw new SegSamError('UNSUPPORTED_FORMAT', `${name} holds complex numbers; allowed: integers and floats.`)
+  }
+  if (image.data.length !== components * image.size.reduce((product, size) => product * size, 1)) {
+    throw damaged(name, `it has ${image.data.length} values, which are not those of its size ${image.size.join(' x ')}`)
   }
   const shape: Vector = [image.size[0]!, image.size[1] ?? 1, image.size[2] ?? 1]
   const isColour =
@@ -165,7 +190,7 @@ function volumeOf(
     data: isColour && components === 4 ? withoutAlpha(voxels.data as Uint8Array) : voxels.data,
     shape,
     channels: isColour ? 3 : 1,
-    affine: header.affine ?? affineOfItk(image),
+    affine: header.affine ?? affineOfItk(image, header.millimetres),
     unit: null,
     modality: null,
     window: null,
@@ -183,12 +208,13 @@ function layerOf(data: RawData, layers: number, layer: number): RawData {
 }
 
 /** An axis that an image of two dimensions lacks goes to the head, in steps of 1 mm. */
-function affineOfItk({ imageType, origin, spacing, direction }: ItkImage): Affine {
+function affineOfItk({ imageType, origin, spacing, direction }: ItkImage, millimetres: number): Affine {
   const { dimension } = imageType
   const step = (axis: number, row: number) => {
     if (axis >= dimension || row >= dimension) return axis === row ? 1 : 0
-    return direction[dimension * row + axis]! * spacing[axis]!
+    return direction[dimension * row + axis]! * spacing[axis]! * millimetres
   }
   const column = (axis: number): Vector => [step(axis, 0), step(axis, 1), step(axis, 2)]
-  return affineOf([column(0), column(1), column(2)], [origin[0] ?? 0, origin[1] ?? 0, origin[2] ?? 0])
+  const at = (row: number) => (origin[row] ?? 0) * millimetres
+  return affineOf([column(0), column(1), column(2)], [at(0), at(1), at(2)])
 }
