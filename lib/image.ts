@@ -46,8 +46,8 @@ const PIXEL_TYPES = [Uint8Array, Uint8ClampedArray, Uint16Array, Int16Array, Flo
  * `Float32Array`; gray stays gray, palettes and CMYK become RGB, transparency is dropped, and the EXIF orientation is
  * applied. Values are not rescaled: see the `window` option of `model.encode`.
  *
- * DICOM, NIfTI, NRRD and MetaImage: one frame or slice, in physical units and as it lies in the file. `readVolume` gives the whole, with
- * geometry and windows.
+ * DICOM, NIfTI, NRRD and MetaImage: one frame or slice, in physical units and as it lies in the file. `readVolume` gives
+ * the whole, with geometry and windows.
  *
  * @param input path, address of an instance on a DICOMweb server, file content, a stream of it, or raw pixels
  * @throws SegSamError `READ_FAILED`, `UNSUPPORTED_FORMAT`, `INVALID_IMAGE` (damaged, truncated or too large)

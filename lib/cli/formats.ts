@@ -229,12 +229,7 @@ function volumeOf(
 ): VolumeSegmentation | null {
   const found = objects.filter(({ mask }) => mask.area > 0)
   if (!volume || !slice || found.length === 0) return null
-  const segments = segmentsOf(volume, slice, found)
-  if (segType !== 'fractional' || !probabilities) return { volume, segments, model }
-  const { plane } = slice
-  const withFractions = segments.map((segment, i) => {
-    const fractions = segment.mask.valuesInBox([{ plane, values: probabilities(found[i]!.mask) }])
-    return { ...segment, fractions }
-  })
-  return { volume, segments: withFractions, model }
+  const share = segType === 'fractional' && probabilities
+  const segments = segmentsOf(volume, slice, found, share ? ({ mask }) => share(mask) : undefined)
+  return { volume, segments, model }
 }

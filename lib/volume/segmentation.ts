@@ -37,15 +37,14 @@ export function segmentationOfHits(
   model: ModelInfo,
   scene?: Pick<Scene, 'probabilities'>,
 ): VolumeSegmentation {
-  const segments = segmentsOf(volume, slice, objectsOfHits(hits))
-  if (!scene) return { volume, segments, model }
-  const { plane } = slice
-  const withFractions = segments.map((segment, i): VolumeSegment => {
-    const { logits } = hits[i]!
-    if (!logits) throw unexpected('INVALID_ARGUMENT', `the logits of hits[${i}]`, logits, 'those of scene.segment')
-    return { ...segment, fractions: segment.mask.valuesInBox([{ plane, values: scene.probabilities(logits) }]) }
-  })
-  return { volume, segments: withFractions, model }
+  const probabilities =
+    scene &&
+    ((_: ImageObject, i: number) => {
+      const { logits } = hits[i]!
+      if (logits) return scene.probabilities(logits)
+      throw unexpected('INVALID_ARGUMENT', `the logits of hits[${i}]`, logits, 'those of scene.segment')
+    })
+  return { volume, segments: segmentsOf(volume, slice, objectsOfHits(hits), probabilities), model }
 }
 
 /**
@@ -62,13 +61,22 @@ export function segmentationOfLabelMap(
   return { volume, segments: segmentsOf(volume, slice, objectsOfLabelMap(map)), model }
 }
 
-/** Objects of a slice as objects of its volume. */
+/**
+ * Objects of a slice as objects of its volume.
+ *
+ * @param probabilities of an object and its place, each pixel of the slice: segments then have `fractions`
+ */
 export function segmentsOf(
   { shape }: Volume,
   { plane }: Pick<VolumeSlice, 'plane'>,
   objects: readonly ImageObject[],
+  probabilities?: (object: ImageObject, place: number) => Float32Array,
 ): VolumeSegment[] {
-  return objects.map(({ mask, ...object }) => ({ ...object, mask: VoxelMask.ofSlices(shape, [{ plane, mask }]) }))
+  return objects.map((object, i) => {
+    const mask = VoxelMask.ofSlices(shape, [{ plane, mask: object.mask }])
+    const fractions = probabilities && mask.valuesInBox([{ plane, values: probabilities(object, i) }])
+    return { ...object, mask, ...(fractions && { fractions }) }
+  })
 }
 
 /** @throws SegSamError `INVALID_ARGUMENT` where there is no segment, one is empty, or one is of another volume */
