@@ -31,7 +31,7 @@ export function runtimeInfo(): RuntimeInfo {
 function load(): Addon {
   let binding: Addon
   try {
-    binding = withShortSpins(() => nodeGypBuild(packageRoot) as Addon)
+    binding = nodeGypBuild(packageRoot) as Addon
   } catch (cause) {
     throw loadFailure(cause)
   }
@@ -44,22 +44,6 @@ function load(): Addon {
   }
   binding.setErrorClass(SegSamError as new (code: string, message: string) => Error)
   return binding
-}
-
-/**
- * Between two operations libgomp's threads spin before they sleep. Its default of milliseconds keeps threads that have work
- * from the cores of a busy machine; sleeping at once makes an encode twice as slow on an idle one (`docs/performance.md`).
- * It reads the variable when libtorch is loaded; child processes shall not inherit it.
- */
-function withShortSpins<T>(load: () => T): T {
-  const { env } = process
-  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load()
-  env.GOMP_SPINCOUNT = '2000'
-  try {
-    return load()
-  } finally {
-    delete env.GOMP_SPINCOUNT
-  }
 }
 
 /** @internal */

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { loadFailure, runtimeInfo } from '../lib/addon.js'
-import { runProgram } from './run-program.js'
 
 describe('an addon that cannot be loaded', () => {
   it('for want of libtorch says so, and how to get it', () => {
@@ -37,27 +36,4 @@ it('runtimeInfo tells the version and place of libtorch', () => {
   expect(info.libtorch).toMatch(/^\d+\.\d+/)
   expect(info.libtorchPath).toMatch(/torch/)
   expect(info.threads).toBeGreaterThan(0)
-})
-
-describe('threads that wait for the next operation', () => {
-  const load = `const { runtimeInfo } = await import('./dist/addon.js')
-runtimeInfo()
-console.log(process.env.GOMP_SPINCOUNT)`
-  const loaded = async (env: NodeJS.ProcessEnv) => {
-    const { GOMP_SPINCOUNT: _, OMP_WAIT_POLICY: __, ...rest } = process.env
-    const program = ['--input-type=module', '--eval', load]
-    // libgomp prints its settings on stderr when it is loaded.
-    const { code, stdout, stderr } = await runProgram(program, { env: { ...rest, OMP_DISPLAY_ENV: 'verbose', ...env } })
-    expect(code, stderr).toBe(0)
-    return { spins: /GOMP_SPINCOUNT = '(\w+)'/.exec(stderr)?.[1], after: stdout.trim() }
-  }
-
-  it.runIf(process.platform === 'linux')('spin for a moment, and child processes do not inherit that', async () => {
-    expect(await loaded({})).toEqual({ spins: '2000', after: 'undefined' })
-  })
-
-  it.runIf(process.platform === 'linux')('do as the environment says', async () => {
-    expect(await loaded({ GOMP_SPINCOUNT: '77' })).toEqual({ spins: '77', after: '77' })
-    expect((await loaded({ OMP_WAIT_POLICY: 'passive' })).spins).toBe('0')
-  })
 })
