@@ -26,8 +26,10 @@ class Strength:
     elastic: float = 0.02  # of the side
     gamma: float = 0.45  # log2
     contrast: float = 0.25
-    noise: float = 10.0  # on 0-255
-    blur: float = 0.25  # probability
+    curve: float = 0.08  # of the range, at three knots
+    tissue: float = 0.05  # of the range, each object of an MR image by itself
+    noise: float = 14.0  # on 0-255
+    blur: float = 0.3  # probability
 
 
 def random_view(
@@ -42,6 +44,8 @@ def random_view(
     view = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     inside = (grid.abs() <= 1).all(dim=-1)
     objects = F.grid_sample(instances, grid, mode="nearest", padding_mode="zeros", align_corners=False)[0, 0].long()
+    if sample.modality == "mr" and rng.random() < 0.5:
+        view = _change_tissues(view, objects, strength, rng)
     view = _change_intensity(view, strength, rng)
     mean = torch.tensor(config.pixel_mean).reshape(3, 1, 1)
     return torch.where(inside, view, mean), objects
@@ -97,6 +101,8 @@ def tells_sides(sample: LabelledImage) -> bool:
 
 def _change_intensity(view: Tensor, strength: Strength, rng: np.random.Generator) -> Tensor:
     x = (view / 255).clamp(0, 1)
+    if rng.random() < 0.5:
+        x = _bend(x, strength, rng)
     x = x ** float(2 ** rng.uniform(-strength.gamma, strength.gamma))
     x = x * (1 + rng.uniform(-strength.contrast, strength.contrast))
     x = x + rng.uniform(-strength.contrast, strength.contrast) / 3
@@ -109,3 +115,22 @@ def _change_intensity(view: Tensor, strength: Strength, rng: np.random.Generator
     if rng.random() < 0.5:
         x = x + torch.randn(1, *x.shape[-2:]) * rng.uniform(0, strength.noise)
     return x.clamp(0, 255)
+
+
+def _change_tissues(view: Tensor, objects: Tensor, strength: Strength, rng: np.random.Generator) -> Tensor:
+    """Another sequence or scanner: each object and the rest gets lighter or darker, with soft edges."""
+    offsets = torch.from_numpy(rng.normal(size=int(objects.max()) + 1)).float() * strength.tissue * 255
+    change = F.avg_pool2d(offsets[objects].unsqueeze(0), 3, stride=1, padding=1)
+    # What is black lies outside the body.
+    return view + change * (view / 40).clamp(0, 1)
+
+
+def _bend(x: Tensor, strength: Strength, rng: np.random.Generator) -> Tensor:
+    """A tone curve through (0, 0), three knots off the diagonal, and (1, 1)."""
+    knots = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+    heights = knots.copy()
+    heights[1:-1] += np.clip(rng.normal(size=3) * strength.curve, -0.12, 0.12)
+    scaled = x * 4
+    lower = scaled.floor().clamp(0, 3).long()
+    curve = torch.from_numpy(heights).float()
+    return curve[lower] + (scaled - lower) * (curve[lower + 1] - curve[lower])

@@ -126,13 +126,13 @@ CLAIMS = [
     ),
     (
         "README.md",
-        "but in a fifth in CT of the abdomen",
-        lambda: 0.17 < by_set(metrics())["ct_organs"]["box"]["class_right"] < 0.23,
+        "but in fewer than a quarter in CT of the abdomen",
+        lambda: 0.2 < by_set(metrics())["ct_organs"]["box"]["class_right"] < 0.25,
     ),
     (
         "README.md",
-        "of round objects they are no better than the ellipse that fits into the box",
-        lambda: above_the_ellipse("cell_nucleus") <= 0,
+        "of round objects they are hardly better than the ellipse that fits into the box",
+        lambda: above_the_ellipse("cell_nucleus") < 0.02,
     ),
     (
         "README.md",
@@ -141,8 +141,8 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "the outline follows the image (Dice 0.06 to 0.14 above the ellipse)",
-        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.06, 0.14),
+        "the outline follows the image (Dice 0.07 to 0.16 above the ellipse)",
+        lambda: (min(follow_the_image()), max(follow_the_image())) == (0.07, 0.16),
     ),
     (
         "models/seg-sam-tiny/README.md",
@@ -151,9 +151,9 @@ CLAIMS = [
     ),
     (
         "models/seg-sam-tiny/README.md",
-        "box Dice of twelve deep structures is 0.79, where the ellipses give 0.76; 0.68 of the names are right; one "
-        "point gives a Dice of 0.52",
-        lambda: other_source() == (12, 0.79, 0.76, 0.68, 0.52),
+        "box Dice of twelve deep structures is 0.80, where the ellipses give 0.76; 0.78 of the names are right; one "
+        "point gives a Dice of 0.55",
+        lambda: other_source() == (12, 0.8, 0.76, 0.78, 0.55),
     ),
     (
         "models/seg-sam-tiny/README.md",
