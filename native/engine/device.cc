@@ -22,8 +22,8 @@ namespace segsam {
 namespace {
 
 #if defined(__x86_64__)
-/// `amx`, `avx512_bf16` or nothing: Intel SDM volume 2A, CPUID leaf 7, and volume 1, chapter 13 (XCR0).
-std::string bf16Instructions() {
+/// Intel SDM volume 2A, CPUID leaf 7, and volume 1, chapter 13 (XCR0).
+std::string readBf16Instructions() {
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
@@ -46,7 +46,7 @@ std::string bf16Instructions() {
   return "";
 }
 #else
-std::string bf16Instructions() { return ""; }
+std::string readBf16Instructions() { return ""; }
 #endif
 
 struct CudaState {
@@ -113,6 +113,11 @@ CudaState cudaState() {
 }
 
 }  // namespace
+
+const std::string& bf16Instructions() {
+  static const std::string instructions = readBf16Instructions();
+  return instructions;
+}
 
 at::Device resolveDevice(const std::string& name) {
   if (name == "cpu") return at::kCPU;

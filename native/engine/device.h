@@ -26,6 +26,9 @@ Precision resolvePrecision(Precision asked, at::Device device);
 
 at::ScalarType scalarType(Precision precision);
 
+/// With which the CPU multiplies bf16: `amx`, `avx512_bf16` or nothing.
+const std::string& bf16Instructions();
+
 struct CudaDevice {
   std::string name;
   int index;

@@ -19,8 +19,9 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 }
 
 constexpr int64_t kPadding = -1;
-/// Memory that a chunk of prompts may take in the decoders, by the estimate below.
-constexpr int64_t kChunkBytes = int64_t{512} << 20;
+/// Memory that a chunk of prompts may take in the decoders, by the estimate below. Larger chunks take longer: what one
+/// layer writes has left the processor's cache when the next one reads it (docs/performance.md).
+constexpr int64_t kChunkBytes = int64_t{160} << 20;
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
 /// upscaled features of two decoders.

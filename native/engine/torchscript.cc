@@ -9,8 +9,10 @@
 
 #include <utility>
 
+#include "engine/attention.h"
 #include "engine/backend.h"
 #include "engine/failure.h"
+#include "engine/linear.h"
 #include "error.h"
 
 namespace segsam {
@@ -72,6 +74,7 @@ class FrozenModule {
     Module module = torch::jit::load(path_, device, /*load_debug_files=*/false);
     module.eval();
     convert(module, type);
+    if (device.is_cpu()) fuseAttention(module);
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
@@ -88,6 +91,7 @@ class FrozenModule {
       if (signature.isOptional && !has(signature.method)) continue;
       auto graph = module_.get_method(signature.method).graph();
       torch::jit::OptimizeFrozenGraph(graph);
+      if (device.is_cpu()) packLinears(*graph);
     }
   }
 

@@ -482,9 +482,10 @@ TEST("prompts of several callers in one pass give what each gives alone, across 
     scene->decode(*fake.model, prompts, classes.get(), callers[i].threshold, alone[i].views);
     requests.push_back({prompts, callers[i].threshold, together[i].views});
   }
+  const size_t chunksAlone = fake.backend->chunks.size();
   fake.backend->chunks.clear();
   scene->decode(*fake.model, classes.get(), requests);
-  EXPECT(fake.backend->chunks.size() > 1 && fake.backend->chunks.size() < 6);
+  EXPECT(fake.backend->chunks.size() > 1 && fake.backend->chunks.size() < chunksAlone);
   EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), 64);
   for (size_t i = 0; i < callers.size(); ++i) {
     EXPECT(together[i].masks == alone[i].masks && together[i].logits == alone[i].logits);

@@ -1,0 +1,280 @@
+#include "engine/attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/native/CPUBlas.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "ops/softmax_tile.h"
+
+namespace segsam {
+
+namespace {
+
+namespace cpublas = at::native::cpublas;
+
+/// Sizes of a tile: its products take 256 KiB, which a core's second-level cache holds.
+constexpr int64_t kQueries = 128;
+constexpr int64_t kKeys = 512;
+
+constexpr int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Of bfloat16, two consecutive values along the summed dimension lie side by side, as the instructions want them.
+template <class T>
+constexpr int64_t kTogether = sizeof(float) / sizeof(T);
+
+/// (rows, columns) to its transpose, `kTogether` columns as one value. `rows` of the target lie `stride` apart.
+template <class T>
+void packTransposed(const T* source, int64_t sourceStride, int64_t rows, int64_t columns, T* target) {
+  constexpr int64_t n = kTogether<T>;
+  constexpr int64_t kBlock = 16;
+  for (int64_t first = 0; first < rows; first += kBlock) {
+    const int64_t last = std::min(rows, first + kBlock);
+    for (int64_t column = 0; column < columns; column += n) {
+      for (int64_t row = first; row < last; ++row) {
+        for (int64_t i = 0; i < n; ++i) target[column * rows + row * n + i] = source[row * sourceStride + column + i];
+      }
+    }
+  }
+}
+
+/// (rows, columns) with `kTogether` rows interleaved; a last row that has no partner gets zeros.
+template <class T>
+void packInterleaved(const T* source, int64_t sourceStride, int64_t rows, int64_t columns, T* target) {
+  constexpr int64_t n = kTogether<T>;
+  for (int64_t row = 0; row < rows; row += n) {
+    for (int64_t column = 0; column < columns; ++column) {
+      for (int64_t i = 0; i < n; ++i) {
+        *target++ = row + i < rows ? source[(row + i) * sourceStride + column] : T(0.0f);
+      }
+    }
+  }
+}
+
+/// The parts of one call that all tiles share.
+template <class T>
+struct Grid {
+  int64_t batch, heads, positions, width, gridRows, gridColumns;
+  /// Grid rows in a tile of keys.
+  int64_t tileRows;
+  at::Tensor q, biasH, biasW, packedK, packedV, out;
+  float scale;
+
+  const T* data(const at::Tensor& tensor, int64_t b, int64_t h, int64_t row) const {
+    return tensor.const_data_ptr<T>() + b * tensor.stride(0) + h * tensor.stride(1) + row * tensor.stride(2);
+  }
+  int64_t packedRows() const { return ceilDivide(positions, kTogether<T>) * kTogether<T>; }
+  T* keys(int64_t head, int64_t tile) const {
+    return packedK.data_ptr<T>() + head * positions * width + tile * tileRows * gridColumns * width;
+  }
+  T* values(int64_t head, int64_t tile) const {
+    return packedV.data_ptr<T>() + head * packedRows() * width + tile * tileRows * gridColumns * width;
+  }
+};
+
+template <class T>
+void packHead(const Grid<T>& grid, const at::Tensor& k, const at::Tensor& v, int64_t head) {
+  const int64_t b = head / grid.heads;
+  const int64_t h = head % grid.heads;
+  for (int64_t row = 0, tile = 0; row < grid.gridRows; row += grid.tileRows, ++tile) {
+    const int64_t first = row * grid.gridColumns;
+    const int64_t count = std::min(grid.tileRows, grid.gridRows - row) * grid.gridColumns;
+    packTransposed(grid.data(k, b, h, first), k.stride(2), count, grid.width, grid.keys(head, tile));
+    packInterleaved(grid.data(v, b, h, first), v.stride(2), count, grid.width, grid.values(head, tile));
+  }
+}
+
+/// Memory of one thread.
+struct Scratch {
+  std::vector<float> scores, biasH, biasW, sums, maximum, sum, correction, softmax;
+  std::vector<c10::BFloat16> rounded;
+};
+
+void toFloat(const float* source, int64_t count, float* target) { std::copy_n(source, count, target); }
+
+void toFloat(const c10::BFloat16* source, int64_t count, float* target) {
+  std::transform(source, source + count, target, [](c10::BFloat16 value) { return static_cast<float>(value); });
+}
+
+/// The exponentials as the second product wants them: of bfloat16 an even number to the row.
+template <class T>
+const T* operand(Scratch& scratch, int64_t queries, int64_t keys) {
+  if constexpr (kTogether<T> == 1) {
+    return scratch.scores.data();
+  } else {
+    const int64_t even = keys + (keys & 1);
+    scratch.rounded.resize(static_cast<size_t>(queries * even));
+    auto* target = reinterpret_cast<uint16_t*>(scratch.rounded.data());
+    if (even == keys) {
+      roundToBf16(scratch.scores.data(), queries * keys, target);
+    } else {
+      for (int64_t i = 0; i < queries; ++i) {
+        roundToBf16(scratch.scores.data() + i * keys, keys, target + i * even);
+        target[i * even + keys] = 0;
+      }
+    }
+    return scratch.rounded.data();
+  }
+}
+
+/// `count` queries of one head, from `first` on.
+template <class T>
+void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count, Scratch& scratch) {
+  constexpr bool kPacked = kTogether < T >> 1;
+  const int64_t b = head / grid.heads;
+  const int64_t h = head % grid.heads;
+  const auto rows = static_cast<size_t>(count);
+  scratch.biasH.resize(rows * grid.gridRows);
+  scratch.biasW.resize(rows * grid.gridColumns);
+  toFloat(grid.data(grid.biasH, b, h, first), count * grid.gridRows, scratch.biasH.data());
+  toFloat(grid.data(grid.biasW, b, h, first), count * grid.gridColumns, scratch.biasW.data());
+  scratch.maximum.assign(rows, -std::numeric_limits<float>::infinity());
+  scratch.sum.assign(rows, 0.0f);
+  scratch.correction.assign(rows, 0.0f);
+  scratch.sums.resize(rows * grid.width);
+  for (int64_t row = 0, tile = 0; row < grid.gridRows; row += grid.tileRows, ++tile) {
+    const int64_t tileRows = std::min(grid.tileRows, grid.gridRows - row);
+    const int64_t keys = tileRows * grid.gridColumns;
+    scratch.scores.resize(rows * keys);
+    cpublas::brgemm(count, keys, grid.width, grid.q.stride(2), keys, keys, false, grid.data(grid.q, b, h, first),
+                    grid.keys(head, tile), scratch.scores.data(), kPacked);
+    const TileBias bias{scratch.biasH.data() + row, scratch.biasW.data(), tileRows, grid.gridColumns, grid.gridRows};
+    scratch.softmax.resize(static_cast<size_t>(softmaxScratch(bias)));
+    softmaxTile(scratch.scores.data(), count, bias, grid.scale,
+                {scratch.maximum.data(), scratch.sum.data(), scratch.correction.data()}, scratch.softmax.data());
+    if (row > 0) scaleRows(scratch.sums.data(), count, grid.width, scratch.correction.data());
+    const int64_t together = ceilDivide(keys, kTogether<T>) * kTogether<T>;
+    cpublas::brgemm(count, grid.width, together, together, grid.width, grid.width, row > 0,
+                    operand<T>(scratch, count, keys), grid.values(head, tile), scratch.sums.data(), kPacked);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    T* target = grid.out.template data_ptr<T>() + ((b * grid.positions + first + i) * grid.heads + h) * grid.width;
+    const float factor = 1.0f / scratch.sum[i];
+    const float* source = scratch.sums.data() + i * grid.width;
+    std::transform(source, source + grid.width, target, [=](float value) { return static_cast<T>(value * factor); });
+  }
+}
+
+/// In T, whose values the products take; `q` and the others are of that type.
+template <class T>
+at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& biasH,
+                    const at::Tensor& biasW, double scale) {
+  Grid<T> grid{q.size(0),
+               q.size(1),
+               q.size(2),
+               q.size(3),
+               biasH.size(3),
+               biasW.size(3),
+               0,
+               q,
+               biasH.contiguous(),
+               biasW.contiguous(),
+               {},
+               {},
+               {},
+               static_cast<float>(scale)};
+  // An even number of keys in all tiles but the last.
+  grid.tileRows = std::max<int64_t>(1, kKeys / grid.gridColumns);
+  if (grid.tileRows > 1) grid.tileRows -= grid.tileRows % 2;
+  if (grid.tileRows * grid.gridColumns % kTogether<T> != 0) grid.tileRows *= kTogether<T>;
+  const int64_t heads = grid.batch * grid.heads;
+  grid.packedK = at::empty({heads, grid.positions, grid.width}, q.options());
+  grid.packedV = at::empty({heads, grid.packedRows(), grid.width}, q.options());
+  grid.out = at::empty({grid.batch, grid.positions, grid.heads, grid.width}, q.options());
+  at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin; head < end; ++head) packHead(grid, k, v, head);
+  });
+  const int64_t blocks = ceilDivide(grid.positions, kQueries);
+  const int64_t queries = ceilDivide(grid.positions, blocks);
+  at::parallel_for(0, heads * blocks, 1, [&](int64_t begin, int64_t end) {
+    Scratch scratch;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task % blocks * queries;
+      attendBlock(grid, task / blocks, first, std::min(queries, grid.positions - first), scratch);
+    }
+    cpublas::brgemm_release(kTogether<T> > 1);
+  });
+  return grid.out.transpose(1, 2);
+}
+
+/// Whether oneDNN takes packed operands here; it can be told to leave out instructions (ONEDNN_MAX_CPU_ISA).
+bool multipliesPackedBf16() {
+  static const bool works = [] {
+    if (bf16Instructions().empty()) return false;
+    const std::vector<c10::BFloat16> a(2, 1.0f);
+    const std::vector<c10::BFloat16> b = {1.0f, 2.0f, 3.0f, 4.0f};
+    std::vector<float> product(2);
+    try {
+      cpublas::brgemm(1, 2, 2, 2, 2, 2, false, a.data(), b.data(), product.data(), /*is_vnni=*/true);
+      cpublas::brgemm_release(true);
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return product == std::vector<float>{3.0f, 7.0f};
+  }();
+  return works;
+}
+
+void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_grid: expected ", what); }
+
+void replaceBody(torch::jit::Graph& graph) {
+  torch::jit::Node* call = graph.create(c10::Symbol::fromQualString("segsam::attend_grid"), graph.inputs().slice(0, 6));
+  graph.prependNode(call)->output()->setType(c10::TensorType::get());
+  graph.block()->replaceOutput(0, call->output());
+  torch::jit::EliminateDeadCode(graph.block());
+}
+
+/// (Tensor q, Tensor k, Tensor v, Tensor bias_h, Tensor bias_w, float scale, ...) -> Tensor
+bool isAttention(const c10::FunctionSchema& schema) {
+  const auto& arguments = schema.arguments();
+  if (schema.name() != "attend_masked" && schema.name() != "attend_folded") return false;
+  if (arguments.size() < 6 || schema.returns().size() != 1) return false;
+  const auto isTensor = [](const c10::Argument& argument) {
+    return argument.type()->kind() == c10::TypeKind::TensorType;
+  };
+  return std::all_of(arguments.begin(), arguments.begin() + 5, isTensor) &&
+         arguments[5].type()->kind() == c10::TypeKind::FloatType && isTensor(schema.returns()[0]);
+}
+
+}  // namespace
+
+at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& biasH,
+                      const at::Tensor& biasW, double scale) {
+  expect(q.dim() == 4 && k.sizes() == q.sizes() && v.sizes() == q.sizes(), "q, k and v of one shape (B, heads, N, D)");
+  expect(biasH.dim() == 4 && biasW.dim() == 4 && biasH.size(3) * biasW.size(3) == q.size(2),
+         "biases of a grid with as many positions as q");
+  expect(biasH.sizes().slice(0, 3) == q.sizes().slice(0, 3) && biasW.sizes().slice(0, 3) == q.sizes().slice(0, 3),
+         "a bias for each query");
+  expect(q.device().is_cpu(), "tensors on the CPU");
+  const bool isBf16 = q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16();
+  const auto type = isBf16 ? at::kBFloat16 : at::kFloat;
+  const auto rowsOf = [&](const at::Tensor& tensor) {
+    const at::Tensor typed = tensor.to(type);
+    return typed.stride(3) == 1 ? typed : typed.contiguous();
+  };
+  const auto attend = isBf16 ? attendIn<c10::BFloat16> : attendIn<float>;
+  return attend(rowsOf(q), rowsOf(k), rowsOf(v), biasH.to(type), biasW.to(type), scale).to(q.scalar_type());
+}
+
+int64_t fuseAttention(const torch::jit::Module& module) {
+  int64_t replaced = 0;
+  for (torch::jit::Function* function : module._ivalue()->compilation_unit()->get_functions()) {
+    if (!isAttention(function->getSchema())) continue;
+    replaceBody(*torch::jit::toGraphFunction(*function).graph());
+    ++replaced;
+  }
+  return replaced;
+}
+
+}  // namespace segsam
+
+TORCH_LIBRARY_FRAGMENT(segsam, library) {
+  library.def("attend_grid(Tensor q, Tensor k, Tensor v, Tensor bias_h, Tensor bias_w, float scale) -> Tensor",
+              torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, &segsam::attendGrid));
+}

@@ -1,0 +1,166 @@
+#include "engine/linear.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/native/CPUBlas.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace segsam {
+
+namespace {
+
+namespace cpublas = at::native::cpublas;
+using torch::jit::Node;
+
+constexpr int64_t kPanel = 64;
+/// Of the summed dimension at a time: so much of the two operands stays in a core's second-level cache.
+constexpr int64_t kDepth = 768;
+/// oneDNN compiles a kernel for each number of rows, so only few numbers occur: these, and all that are smaller.
+constexpr int64_t kRowCounts[] = {128, 64, 32, 16};
+/// Multiplications below which a second thread costs more than it saves.
+constexpr int64_t kLeastOfThread = 1 << 19;
+
+constexpr int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct RowBlock {
+  int64_t first;
+  int64_t count;
+};
+
+std::vector<RowBlock> rowBlocks(int64_t rows) {
+  std::vector<RowBlock> blocks;
+  for (int64_t first = 0; first < rows;) {
+    int64_t count = rows - first;
+    for (int64_t allowed : kRowCounts) {
+      if (count < allowed) continue;
+      count = allowed;
+      break;
+    }
+    blocks.push_back({first, count});
+    first += count;
+  }
+  return blocks;
+}
+
+struct Product {
+  const float* x;
+  int64_t stride;
+  int64_t depth;
+  const float* packed;
+  const float* bias;
+  float* out;
+  int64_t features;
+};
+
+/// The columns of one panel of the rows of one block.
+void multiply(const Product& product, const RowBlock& rows, int64_t panel) {
+  const int64_t column = panel * kPanel;
+  const int64_t columns = std::min(kPanel, product.features - column);
+  float* out = product.out + rows.first * product.features + column;
+  if (product.bias != nullptr) {
+    for (int64_t i = 0; i < rows.count; ++i) std::copy_n(product.bias + column, columns, out + i * product.features);
+  }
+  const float* weight = product.packed + panel * product.depth * kPanel;
+  for (int64_t k = 0; k < product.depth; k += kDepth) {
+    cpublas::brgemm(rows.count, columns, std::min(kDepth, product.depth - k), product.stride, kPanel, product.features,
+                    k > 0 || product.bias != nullptr, product.x + rows.first * product.stride + k, weight + k * kPanel,
+                    out, /*is_vnni=*/false);
+  }
+}
+
+bool hasAvx512() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512f") != 0;
+#else
+  return false;
+#endif
+}
+
+/// The weight of a linear layer that can be packed, else none.
+std::optional<at::Tensor> packable(const Node& node) {
+  if (node.kind() != c10::aten::linear) return std::nullopt;
+  const auto weight = torch::jit::toIValue(node.input(1));
+  if (!weight || !weight->isTensor()) return std::nullopt;
+  const at::Tensor tensor = weight->toTensor();
+  const bool fits = tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu();
+  return fits ? std::optional(tensor) : std::nullopt;
+}
+
+int64_t packLinears(torch::jit::Block& block) {
+  int64_t replaced = 0;
+  const std::vector<Node*> nodes(block.nodes().begin(), block.nodes().end());
+  for (Node* node : nodes) {
+    for (torch::jit::Block* inner : node->blocks()) replaced += packLinears(*inner);
+    const auto weight = packable(*node);
+    if (!weight) continue;
+    torch::jit::Graph& graph = *node->owningGraph();
+    const torch::jit::WithInsertPoint here(node);
+    torch::jit::Value* packed = graph.insertConstant(packLinear(*weight));
+    torch::jit::Value* features = graph.insertConstant(weight->size(0));
+    Node* call = graph.create(c10::Symbol::fromQualString("segsam::linear_packed"),
+                              {node->input(0), packed, node->input(2), features});
+    graph.insertNode(call)->output()->copyMetadata(node->output());
+    node->output()->replaceAllUsesWith(call->output());
+    node->destroy();
+    ++replaced;
+  }
+  return replaced;
+}
+
+}  // namespace
+
+at::Tensor packLinear(const at::Tensor& weight) {
+  const int64_t features = weight.size(0);
+  const int64_t panels = ceilDivide(features, kPanel);
+  at::Tensor padded = at::zeros({panels * kPanel, weight.size(1)}, weight.options());
+  padded.narrow(0, 0, features).copy_(weight);
+  return padded.reshape({panels, kPanel, weight.size(1)}).transpose(1, 2).contiguous();
+}
+
+at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
+                        int64_t features) {
+  const int64_t depth = packed.size(1);
+  TORCH_CHECK(x.dim() > 0 && x.size(-1) == depth, "linear_packed: expected (..., ", depth, "), got ", x.sizes());
+  TORCH_CHECK(x.scalar_type() == at::kFloat && x.device().is_cpu(), "linear_packed: expected float32 on the CPU");
+  at::Tensor flat = x.reshape({-1, depth});
+  if (flat.stride(1) != 1 || flat.stride(0) < depth) flat = flat.contiguous();
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = features;
+  at::Tensor out = at::empty(sizes, x.options());
+  const std::vector<RowBlock> blocks = rowBlocks(flat.size(0));
+  if (blocks.empty()) return out;
+  const at::Tensor flatBias = bias ? bias->contiguous() : at::Tensor();
+  const Product product{flat.const_data_ptr<float>(),
+                        flat.stride(0),
+                        depth,
+                        packed.const_data_ptr<float>(),
+                        bias ? flatBias.const_data_ptr<float>() : nullptr,
+                        out.data_ptr<float>(),
+                        features};
+  const auto count = static_cast<int64_t>(blocks.size());
+  const int64_t tasks = count * packed.size(0);
+  const int64_t perTask = std::max<int64_t>(1, flat.size(0) * depth * features / tasks);
+  at::parallel_for(0, tasks, ceilDivide(kLeastOfThread, perTask), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) multiply(product, blocks[task % count], task / count);
+    cpublas::brgemm_release(/*is_vnni=*/false);
+  });
+  return out;
+}
+
+int64_t packLinears(torch::jit::Graph& graph) {
+  if (!hasAvx512()) return 0;
+  const int64_t replaced = packLinears(*graph.block());
+  torch::jit::EliminateDeadCode(graph.block());
+  return replaced;
+}
+
+}  // namespace segsam
+
+TORCH_LIBRARY_FRAGMENT(segsam, library) {
+  library.def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",
+              torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, &segsam::linearPacked));
+}

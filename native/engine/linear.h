@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace segsam {
+
+/// A weight (features, K) float32 as `linearPacked` takes it: (panels, K, 64), each panel the transpose of 64 rows, the
+/// last one filled up with zeros.
+at::Tensor packLinear(const at::Tensor& weight);
+
+/// x weight^T + bias, by oneDNN's small products on packed weights. libtorch gives float32 to MKL, which on processors
+/// of other makers than Intel leaves AVX-512 unused.
+///
+/// @param x (..., K) float32
+/// @param bias (features)
+/// @return (..., features)
+at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
+                        int64_t features);
+
+/// Lets the linear layers of a frozen graph whose weights are float32 constants be `linearPacked`, where the processor
+/// has AVX-512.
+///
+/// @return how many were replaced
+int64_t packLinears(torch::jit::Graph& graph);
+
+}  // namespace segsam
