@@ -77,7 +77,7 @@ async function measure(bench: Bench, size: Size) {
   if (bench.wants('start-up')) await startUp(bench, size)
   if (bench.wants('overhead') && size.name !== FIXTURE && bench.options.device === 'cpu') await overhead(bench, size)
   if (bench.wants('callers') && isSmall) await callers(bench, size)
-  if (bench.wants('memory') && isSmall) await memory(bench, size)
+  if (bench.wants('memory')) await memory(bench, size)
 }
 
 function withEarlier(results: Results, { out }: Options): Results {

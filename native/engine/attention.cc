@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "engine/operators.h"
 #include "ops/softmax_tile.h"
 
 namespace segsam {
@@ -224,7 +224,7 @@ bool multipliesPackedBf16() {
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_grid: expected ", what); }
 
 void replaceBody(torch::jit::Graph& graph) {
-  torch::jit::Node* call = graph.create(c10::Symbol::fromQualString("segsam::attend_grid"), graph.inputs().slice(0, 6));
+  torch::jit::Node* call = graph.create(Operators::registered().attendGrid, graph.inputs().slice(0, 6));
   graph.prependNode(call)->output()->setType(c10::TensorType::get());
   graph.block()->replaceOutput(0, call->output());
   torch::jit::EliminateDeadCode(graph.block());
@@ -273,8 +273,3 @@ int64_t fuseAttention(const torch::jit::Module& module) {
 }
 
 }  // namespace segsam
-
-TORCH_LIBRARY_FRAGMENT(segsam, library) {
-  library.def("attend_grid(Tensor q, Tensor k, Tensor v, Tensor bias_h, Tensor bias_w, float scale) -> Tensor",
-              torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, &segsam::attendGrid));
-}

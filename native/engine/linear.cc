@@ -4,10 +4,11 @@
 #include <ATen/native/CPUBlas.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "engine/operators.h"
 
 namespace segsam {
 
@@ -101,8 +102,7 @@ int64_t packLinears(torch::jit::Block& block) {
     const torch::jit::WithInsertPoint here(node);
     torch::jit::Value* packed = graph.insertConstant(packLinear(*weight));
     torch::jit::Value* features = graph.insertConstant(weight->size(0));
-    Node* call = graph.create(c10::Symbol::fromQualString("segsam::linear_packed"),
-                              {node->input(0), packed, node->input(2), features});
+    Node* call = graph.create(Operators::registered().linearPacked, {node->input(0), packed, node->input(2), features});
     graph.insertNode(call)->output()->copyMetadata(node->output());
     node->output()->replaceAllUsesWith(call->output());
     node->destroy();
@@ -159,8 +159,3 @@ int64_t packLinears(torch::jit::Graph& graph) {
 }
 
 }  // namespace segsam
-
-TORCH_LIBRARY_FRAGMENT(segsam, library) {
-  library.def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",
-              torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, &segsam::linearPacked));
-}

@@ -7,7 +7,7 @@
 // The loops are compiled for several instruction sets; which one runs is chosen when the library is loaded.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__)
-#define SEG_SAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define SEG_SAM_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define SEG_SAM_CLONES
 #endif

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/core/symbol.h>
+
+namespace segsam {
+
+/// The names of this addon's operators in TorchScript; registered with the first call. A process may hold the addon of
+/// several copies of the package with one libtorch, so each copy has a namespace of its own.
+struct Operators {
+  /// `attendGrid(q, k, v, biasH, biasW, scale)`
+  c10::Symbol attendGrid;
+  /// `linearPacked(x, packed, bias, features)`
+  c10::Symbol linearPacked;
+
+  static const Operators& registered();
+};
+
+}  // namespace segsam
