@@ -5,10 +5,13 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
+#include <exception>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/brgemm_context.h"
 #include "engine/device.h"
 #include "engine/operators.h"
 #include "ops/softmax_tile.h"
@@ -193,12 +196,12 @@ at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   const int64_t blocks = ceilDivide(grid.positions, kQueries);
   const int64_t queries = ceilDivide(grid.positions, blocks);
   at::parallel_for(0, heads * blocks, 1, [&](int64_t begin, int64_t end) {
+    const BrgemmContext context(kTogether<T> > 1);
     Scratch scratch;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t first = task % blocks * queries;
       attendBlock(grid, task / blocks, first, std::min(queries, grid.positions - first), scratch);
     }
-    cpublas::brgemm_release(kTogether<T> > 1);
   });
   return grid.out.transpose(1, 2);
 }
@@ -211,9 +214,9 @@ bool multipliesPackedBf16() {
     const std::vector<c10::BFloat16> b = {1.0f, 2.0f, 3.0f, 4.0f};
     std::vector<float> product(2);
     try {
+      const BrgemmContext context(/*packed=*/true);
       cpublas::brgemm(1, 2, 2, 2, 2, 2, false, a.data(), b.data(), product.data(), /*is_vnni=*/true);
-      cpublas::brgemm_release(true);
-    } catch (const c10::Error&) {
+    } catch (const std::exception&) {
       return false;
     }
     return product == std::vector<float>{3.0f, 7.0f};
@@ -223,11 +226,12 @@ bool multipliesPackedBf16() {
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_grid: expected ", what); }
 
-void replaceBody(torch::jit::Graph& graph) {
+void replaceBody(const std::shared_ptr<torch::jit::Graph>& shared) {
+  torch::jit::Graph& graph = *shared;
   torch::jit::Node* call = graph.create(Operators::registered().attendGrid, graph.inputs().slice(0, 6));
   graph.prependNode(call)->output()->setType(c10::TensorType::get());
   graph.block()->replaceOutput(0, call->output());
-  torch::jit::EliminateDeadCode(graph.block());
+  torch::jit::EliminateDeadCode(shared);
 }
 
 /// (Tensor q, Tensor k, Tensor v, Tensor bias_h, Tensor bias_w, float scale, ...) -> Tensor
@@ -251,12 +255,13 @@ at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor
          "biases of a grid with as many positions as q");
   expect(biasH.sizes().slice(0, 3) == q.sizes().slice(0, 3) && biasW.sizes().slice(0, 3) == q.sizes().slice(0, 3),
          "a bias for each query");
+  expect(q.numel() > 0, "at least one value");
   expect(q.device().is_cpu(), "tensors on the CPU");
   const bool isBf16 = q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16();
   const auto type = isBf16 ? at::kBFloat16 : at::kFloat;
   const auto rowsOf = [&](const at::Tensor& tensor) {
     const at::Tensor typed = tensor.to(type);
-    return typed.stride(3) == 1 ? typed : typed.contiguous();
+    return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.contiguous();
   };
   const auto attend = isBf16 ? attendIn<c10::BFloat16> : attendIn<float>;
   return attend(rowsOf(q), rowsOf(k), rowsOf(v), biasH.to(type), biasW.to(type), scale).to(q.scalar_type());
@@ -264,9 +269,13 @@ at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor
 
 int64_t fuseAttention(const torch::jit::Module& module) {
   int64_t replaced = 0;
+#if !defined(_OPENMP)
+  // On one core it would be slower than libtorch's attention on all.
+  return replaced;
+#endif
   for (torch::jit::Function* function : module._ivalue()->compilation_unit()->get_functions()) {
     if (!isAttention(function->getSchema())) continue;
-    replaceBody(*torch::jit::toGraphFunction(*function).graph());
+    replaceBody(torch::jit::toGraphFunction(*function).graph());
     ++replaced;
   }
   return replaced;

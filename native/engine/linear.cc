@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/brgemm_context.h"
 #include "engine/operators.h"
 
 namespace segsam {
@@ -73,8 +74,27 @@ void multiply(const Product& product, const RowBlock& rows, int64_t panel) {
   }
 }
 
+const at::Tensor& packedOf(const at::Tensor& weight, PackedWeights& packed) {
+  auto& [kept, result] = packed[weight.const_data_ptr()];
+  if (!kept.defined() || kept.sizes() != weight.sizes() || kept.strides() != weight.strides()) {
+    kept = weight;
+    result = packLinear(weight);
+  }
+  return result;
+}
+
+bool isBias(const torch::jit::Value& value, int64_t features) {
+  const auto bias = torch::jit::toIValue(&value);
+  if (!bias) return false;
+  if (bias->isNone()) return true;
+  if (!bias->isTensor()) return false;
+  const at::Tensor tensor = bias->toTensor();
+  return tensor.dim() == 1 && tensor.size(0) == features && tensor.scalar_type() == at::kFloat;
+}
+
+/// Without OpenMP this code would compute on one core what libtorch computes on all.
 bool hasAvx512() {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && defined(_OPENMP)
   return __builtin_cpu_supports("avx512f") != 0;
 #else
   return false;
@@ -88,19 +108,19 @@ std::optional<at::Tensor> packable(const Node& node) {
   if (!weight || !weight->isTensor()) return std::nullopt;
   const at::Tensor tensor = weight->toTensor();
   const bool fits = tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu();
-  return fits ? std::optional(tensor) : std::nullopt;
+  return fits && isBias(*node.input(2), tensor.size(0)) ? std::optional(tensor) : std::nullopt;
 }
 
-int64_t packLinears(torch::jit::Block& block) {
+int64_t packLinears(torch::jit::Block& block, PackedWeights& packedWeights) {
   int64_t replaced = 0;
   const std::vector<Node*> nodes(block.nodes().begin(), block.nodes().end());
   for (Node* node : nodes) {
-    for (torch::jit::Block* inner : node->blocks()) replaced += packLinears(*inner);
+    for (torch::jit::Block* inner : node->blocks()) replaced += packLinears(*inner, packedWeights);
     const auto weight = packable(*node);
     if (!weight) continue;
     torch::jit::Graph& graph = *node->owningGraph();
     const torch::jit::WithInsertPoint here(node);
-    torch::jit::Value* packed = graph.insertConstant(packLinear(*weight));
+    torch::jit::Value* packed = graph.insertConstant(packedOf(*weight, packedWeights));
     torch::jit::Value* features = graph.insertConstant(weight->size(0));
     Node* call = graph.create(Operators::registered().linearPacked, {node->input(0), packed, node->input(2), features});
     graph.insertNode(call)->output()->copyMetadata(node->output());
@@ -123,6 +143,11 @@ at::Tensor packLinear(const at::Tensor& weight) {
 
 at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                         int64_t features) {
+  TORCH_CHECK(packed.dim() == 3 && packed.size(2) == kPanel && packed.is_contiguous() && features > 0 &&
+                  packed.scalar_type() == at::kFloat && packed.size(0) == ceilDivide(features, kPanel),
+              "linear_packed: expected a weight of packLinear with ", features, " features");
+  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == features && bias->scalar_type() == at::kFloat),
+              "linear_packed: expected a float32 bias of ", features, " values");
   const int64_t depth = packed.size(1);
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == depth, "linear_packed: expected (..., ", depth, "), got ", x.sizes());
   TORCH_CHECK(x.scalar_type() == at::kFloat && x.device().is_cpu(), "linear_packed: expected float32 on the CPU");
@@ -145,15 +170,17 @@ at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std
   const int64_t tasks = count * packed.size(0);
   const int64_t perTask = std::max<int64_t>(1, flat.size(0) * depth * features / tasks);
   at::parallel_for(0, tasks, ceilDivide(kLeastOfThread, perTask), [&](int64_t begin, int64_t end) {
+    const BrgemmContext context(/*packed=*/false);
     for (int64_t task = begin; task < end; ++task) multiply(product, blocks[task % count], task / count);
-    cpublas::brgemm_release(/*is_vnni=*/false);
   });
   return out;
 }
 
-int64_t packLinears(torch::jit::Graph& graph) {
-  if (!hasAvx512()) return 0;
-  const int64_t replaced = packLinears(*graph.block());
+bool packsLinears() { return hasAvx512(); }
+
+int64_t packLinears(torch::jit::Graph& graph, PackedWeights& packed) {
+  if (!packsLinears()) return 0;
+  const int64_t replaced = packLinears(*graph.block(), packed);
   torch::jit::EliminateDeadCode(graph.block());
   return replaced;
 }

@@ -4,7 +4,9 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <utility>
 
 namespace segsam {
 
@@ -21,10 +23,17 @@ at::Tensor packLinear(const at::Tensor& weight);
 at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                         int64_t features);
 
+/// What was packed of the weights of one module, which several of its methods may share: by their memory, with the
+/// weights themselves, so that no other tensor takes their place in it.
+using PackedWeights = std::map<const void*, std::pair<at::Tensor, at::Tensor>>;
+
 /// Lets the linear layers of a frozen graph whose weights are float32 constants be `linearPacked`, where the processor
 /// has AVX-512.
 ///
 /// @return how many were replaced
-int64_t packLinears(torch::jit::Graph& graph);
+int64_t packLinears(torch::jit::Graph& graph, PackedWeights& packed);
+
+/// Whether `packLinears` replaces layers here.
+bool packsLinears();
 
 }  // namespace segsam

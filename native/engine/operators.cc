@@ -18,7 +18,7 @@ Operators registerAll() {
   static const char anchor = 0;
   static const std::string name = "segsam_" + std::to_string(reinterpret_cast<uintptr_t>(&anchor));
   // Never destroyed: it would take the operators from modules that outlive it when the process exits.
-  auto* library = new torch::Library(torch::Library::FRAGMENT, name, std::nullopt, __FILE__, __LINE__);
+  static auto* const library = new torch::Library(torch::Library::FRAGMENT, name, std::nullopt, __FILE__, __LINE__);
   library->def("attend_grid(Tensor q, Tensor k, Tensor v, Tensor bias_h, Tensor bias_w, float scale) -> Tensor",
                torch::dispatch(kKey, &attendGrid));
   library->def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",

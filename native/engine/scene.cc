@@ -19,9 +19,9 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 }
 
 constexpr int64_t kPadding = -1;
-/// Memory that a chunk of prompts may take in the decoders, by the estimate below. Larger chunks take longer: what one
-/// layer writes has left the processor's cache when the next one reads it (docs/performance.md).
-constexpr int64_t kChunkBytes = int64_t{160} << 20;
+/// Memory that a chunk of prompts may take in the decoders, by the estimate below. On the CPU larger chunks take
+/// longer: what one layer writes has left the cache when the next one reads it (docs/performance.md).
+int64_t chunkBytes(at::Device device) { return int64_t{device.is_cpu() ? 160 : 512} << 20; }
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
 /// upscaled features of two decoders.
@@ -149,7 +149,7 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   // On a device the masks are held twice before they are copied to the host.
   const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1);
   const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
-  const int64_t chunk = std::max<int64_t>(1, kChunkBytes / bytes);
+  const int64_t chunk = std::max<int64_t>(1, chunkBytes(model.options().device) / bytes);
   std::vector<DecodeRequest> parts;
   int64_t room = chunk;
   for (const auto& [prompts, threshold, out] : requests) {

@@ -87,11 +87,12 @@ class FrozenModule {
       if (signature.method != std::string("forward")) preserved.emplace_back(signature.method);
     }
     module_ = torch::jit::freeze_module(module, preserved);
+    PackedWeights packed;
     for (const Signature& signature : methods) {
       if (signature.isOptional && !has(signature.method)) continue;
       auto graph = module_.get_method(signature.method).graph();
       torch::jit::OptimizeFrozenGraph(graph);
-      if (device.is_cpu()) packLinears(*graph);
+      if (device.is_cpu()) packLinears(*graph, packed);
     }
   }
 

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/native/CPUBlas.h>
+
+namespace segsam {
+
+/// While it lives, a thread may call brgemm; then oneDNN's hold of the thread's tile registers ends, however that was.
+class BrgemmContext {
+ public:
+  /// @param packed whether the calls take packed bfloat16
+  explicit BrgemmContext(bool packed) : packed_(packed) {}
+  BrgemmContext(const BrgemmContext&) = delete;
+  BrgemmContext& operator=(const BrgemmContext&) = delete;
+  ~BrgemmContext() { at::native::cpublas::brgemm_release(packed_); }
+
+ private:
+  bool packed_;
+};
+
+}  // namespace segsam
