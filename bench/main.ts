@@ -70,7 +70,7 @@ function madeSizes({ sizes, cache, device }: Options, python: string | null): Si
   return sizes.map((name) => readSize(name, cache))
 }
 
-/** Scenarios that need no large model run with the small sizes, unless they alone were asked for. */
+/** Many callers need no large model: they run with the small sizes. */
 async function measure(bench: Bench, size: Size) {
   if (bench.wants('encode') || bench.wants('decode') || bench.wants('click')) await single(bench, size)
   const isSmall = size.imageSize <= 256

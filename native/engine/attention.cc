@@ -8,7 +8,6 @@
 #include <exception>
 #include <limits>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "engine/brgemm_context.h"
@@ -26,13 +25,11 @@ namespace cpublas = at::native::cpublas;
 constexpr int64_t kQueries = 128;
 constexpr int64_t kKeys = 512;
 
-constexpr int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// Of bfloat16, two consecutive values along the summed dimension lie side by side, as the instructions want them.
 template <class T>
 constexpr int64_t kTogether = sizeof(float) / sizeof(T);
 
-/// (rows, columns) to its transpose, `kTogether` columns as one value. `rows` of the target lie `stride` apart.
+/// (rows, columns) to its transpose, `kTogether` columns as one value. The rows of the source lie `sourceStride` apart.
 template <class T>
 void packTransposed(const T* source, int64_t sourceStride, int64_t rows, int64_t columns, T* target) {
   constexpr int64_t n = kTogether<T>;
@@ -72,7 +69,7 @@ struct Grid {
   const T* data(const at::Tensor& tensor, int64_t b, int64_t h, int64_t row) const {
     return tensor.const_data_ptr<T>() + b * tensor.stride(0) + h * tensor.stride(1) + row * tensor.stride(2);
   }
-  int64_t packedRows() const { return ceilDivide(positions, kTogether<T>) * kTogether<T>; }
+  int64_t packedRows() const { return at::divup(positions, kTogether<T>) * kTogether<T>; }
   T* keys(int64_t head, int64_t tile) const {
     return packedK.data_ptr<T>() + head * positions * width + tile * tileRows * gridColumns * width;
   }
@@ -114,13 +111,9 @@ const T* operand(Scratch& scratch, int64_t queries, int64_t keys) {
     const int64_t even = keys + (keys & 1);
     scratch.rounded.resize(static_cast<size_t>(queries * even));
     auto* target = reinterpret_cast<uint16_t*>(scratch.rounded.data());
-    if (even == keys) {
-      roundToBf16(scratch.scores.data(), queries * keys, target);
-    } else {
-      for (int64_t i = 0; i < queries; ++i) {
-        roundToBf16(scratch.scores.data() + i * keys, keys, target + i * even);
-        target[i * even + keys] = 0;
-      }
+    for (int64_t i = 0; i < queries; ++i) {
+      roundToBf16(scratch.scores.data() + i * keys, keys, target + i * even);
+      if (even > keys) target[i * even + keys] = 0;
     }
     return scratch.rounded.data();
   }
@@ -129,7 +122,7 @@ const T* operand(Scratch& scratch, int64_t queries, int64_t keys) {
 /// `count` queries of one head, from `first` on.
 template <class T>
 void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count, Scratch& scratch) {
-  constexpr bool kPacked = kTogether < T >> 1;
+  constexpr bool kPacked = (kTogether<T>) > 1;
   const int64_t b = head / grid.heads;
   const int64_t h = head % grid.heads;
   const auto rows = static_cast<size_t>(count);
@@ -152,7 +145,7 @@ void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count
     softmaxTile(scratch.scores.data(), count, bias, grid.scale,
                 {scratch.maximum.data(), scratch.sum.data(), scratch.correction.data()}, scratch.softmax.data());
     if (row > 0) scaleRows(scratch.sums.data(), count, grid.width, scratch.correction.data());
-    const int64_t together = ceilDivide(keys, kTogether<T>) * kTogether<T>;
+    const int64_t together = at::divup(keys, kTogether<T>) * kTogether<T>;
     cpublas::brgemm(count, grid.width, together, together, grid.width, grid.width, row > 0,
                     operand<T>(scratch, count, keys), grid.values(head, tile), scratch.sums.data(), kPacked);
   }
@@ -193,8 +186,8 @@ at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) packHead(grid, k, v, head);
   });
-  const int64_t blocks = ceilDivide(grid.positions, kQueries);
-  const int64_t queries = ceilDivide(grid.positions, blocks);
+  const int64_t blocks = at::divup(grid.positions, kQueries);
+  const int64_t queries = at::divup(grid.positions, blocks);
   at::parallel_for(0, heads * blocks, 1, [&](int64_t begin, int64_t end) {
     const BrgemmContext context(kTogether<T> > 1);
     Scratch scratch;

@@ -26,8 +26,6 @@ constexpr int64_t kRowCounts[] = {128, 64, 32, 16};
 /// Multiplications below which a second thread costs more than it saves.
 constexpr int64_t kLeastOfThread = 1 << 19;
 
-constexpr int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct RowBlock {
   int64_t first;
   int64_t count;
@@ -92,15 +90,6 @@ bool isBias(const torch::jit::Value& value, int64_t features) {
   return tensor.dim() == 1 && tensor.size(0) == features && tensor.scalar_type() == at::kFloat;
 }
 
-/// Without OpenMP this code would compute on one core what libtorch computes on all.
-bool hasAvx512() {
-#if defined(__x86_64__) && defined(__GNUC__) && defined(_OPENMP)
-  return __builtin_cpu_supports("avx512f") != 0;
-#else
-  return false;
-#endif
-}
-
 /// The weight of a linear layer that can be packed, else none.
 std::optional<at::Tensor> packable(const Node& node) {
   if (node.kind() != c10::aten::linear) return std::nullopt;
@@ -135,7 +124,7 @@ int64_t packLinears(torch::jit::Block& block, PackedWeights& packedWeights) {
 
 at::Tensor packLinear(const at::Tensor& weight) {
   const int64_t features = weight.size(0);
-  const int64_t panels = ceilDivide(features, kPanel);
+  const int64_t panels = at::divup(features, kPanel);
   at::Tensor padded = at::zeros({panels * kPanel, weight.size(1)}, weight.options());
   padded.narrow(0, 0, features).copy_(weight);
   return padded.reshape({panels, kPanel, weight.size(1)}).transpose(1, 2).contiguous();
@@ -144,7 +133,7 @@ at::Tensor packLinear(const at::Tensor& weight) {
 at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                         int64_t features) {
   TORCH_CHECK(packed.dim() == 3 && packed.size(2) == kPanel && packed.is_contiguous() && features > 0 &&
-                  packed.scalar_type() == at::kFloat && packed.size(0) == ceilDivide(features, kPanel),
+                  packed.scalar_type() == at::kFloat && packed.size(0) == at::divup(features, kPanel),
               "linear_packed: expected a weight of packLinear with ", features, " features");
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == features && bias->scalar_type() == at::kFloat),
               "linear_packed: expected a float32 bias of ", features, " values");
@@ -169,14 +158,21 @@ at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std
   const auto count = static_cast<int64_t>(blocks.size());
   const int64_t tasks = count * packed.size(0);
   const int64_t perTask = std::max<int64_t>(1, flat.size(0) * depth * features / tasks);
-  at::parallel_for(0, tasks, ceilDivide(kLeastOfThread, perTask), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, tasks, at::divup(kLeastOfThread, perTask), [&](int64_t begin, int64_t end) {
     const BrgemmContext context(/*packed=*/false);
     for (int64_t task = begin; task < end; ++task) multiply(product, blocks[task % count], task / count);
   });
   return out;
 }
 
-bool packsLinears() { return hasAvx512(); }
+bool packsLinears() {
+// Without OpenMP this code would compute on one core what libtorch computes on all.
+#if defined(__x86_64__) && defined(__GNUC__) && defined(_OPENMP)
+  return __builtin_cpu_supports("avx512f") != 0;
+#else
+  return false;
+#endif
+}
 
 int64_t packLinears(torch::jit::Graph& graph, PackedWeights& packed) {
   if (!packsLinears()) return 0;

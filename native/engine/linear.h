@@ -33,7 +33,7 @@ using PackedWeights = std::map<const void*, std::pair<at::Tensor, at::Tensor>>;
 /// @return how many were replaced
 int64_t packLinears(torch::jit::Graph& graph, PackedWeights& packed);
 
-/// Whether `packLinears` replaces layers here.
+/// Whether `packLinears` replaces layers here: with AVX-512, in a build with OpenMP.
 bool packsLinears();
 
 }  // namespace segsam
