@@ -7,12 +7,23 @@
 
 #include "engine/attention.h"
 #include "engine/linear.h"
+#include "engine/mask_upscaling.h"
+#include "engine/prompted_image.h"
+#include "engine/token_attention.h"
 
 namespace segsam {
 
 namespace {
 
 constexpr auto kKey = c10::DispatchKey::CompositeExplicitAutograd;
+
+at::Tensor upscale(const at::Tensor& image, int64_t side, const at::Tensor& weight1,
+                   const std::optional<at::Tensor>& bias1, const at::Tensor& normWeight, const at::Tensor& normBias,
+                   double epsilon, const at::Tensor& weight2, const std::optional<at::Tensor>& bias2,
+                   const at::Tensor& masks, bool rounded) {
+  TORCH_CHECK(bias1 && bias2, "upscale_masks: expected convolutions with a bias");
+  return upscaleMasks(image, side, {weight1, *bias1, normWeight, normBias, epsilon, weight2, *bias2}, masks, rounded);
+}
 
 Operators registerAll() {
   static const char anchor = 0;
@@ -23,7 +34,23 @@ Operators registerAll() {
                torch::dispatch(kKey, &attendGrid));
   library->def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",
                torch::dispatch(kKey, &linearPacked));
-  return {c10::Symbol::fromQualString(name + "::attend_grid"), c10::Symbol::fromQualString(name + "::linear_packed")};
+  library->def("prompted_image(Tensor embedding, Tensor dense, int prompts) -> Tensor",
+               torch::dispatch(kKey, &promptedImage));
+  library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",
+               torch::dispatch(kKey, &attendImage));
+  const std::string operands =
+      "Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int heads, Tensor weight, "
+      "Tensor shift, float epsilon, bool rounded";
+  library->def(("attend_tokens(Tensor image, " + operands + ") -> Tensor").c_str(),
+               torch::dispatch(kKey, &attendTokens));
+  library->def(("attend_tokens_(Tensor(a!) image, " + operands + ") -> Tensor(a!)").c_str(),
+               torch::dispatch(kKey, &attendTokensInPlace));
+  library->def(
+      "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "
+      "float epsilon, Tensor weight2, Tensor? bias2, Tensor masks, bool rounded) -> Tensor",
+      torch::dispatch(kKey, &upscale));
+  return {name, c10::Symbol::fromQualString(name + "::attend_grid"),
+          c10::Symbol::fromQualString(name + "::linear_packed")};
 }
 
 }  // namespace

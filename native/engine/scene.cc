@@ -1,5 +1,6 @@
 #include "engine/scene.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -150,21 +151,31 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1);
   const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
   const int64_t chunk = std::max<int64_t>(1, chunkBytes(model.options().device) / bytes);
-  std::vector<DecodeRequest> parts;
+  std::vector<std::vector<DecodeRequest>> chunks(1);
   int64_t room = chunk;
   for (const auto& [prompts, threshold, out] : requests) {
     for (int64_t begin = 0; begin < prompts.count;) {
+      if (room == 0) {
+        chunks.emplace_back();
+        room = chunk;
+      }
       const int64_t count = std::min(room, prompts.count - begin);
-      parts.push_back(
+      chunks.back().push_back(
           {slice(prompts, begin, count, maskSize), threshold, slice(out, begin, maskSize, pixels, classes)});
       begin += count;
       room -= count;
-      if (room > 0) continue;
-      decodeChunk(model, classes, std::exchange(parts, {}));
-      room = chunk;
     }
   }
-  if (!parts.empty()) decodeChunk(model, classes, parts);
+  if (chunks.size() == 1 || !model.options().device.is_cpu()) {
+    for (const auto& parts : chunks) decodeChunk(model, classes, parts);
+    return;
+  }
+  // Each core computes chunks of its own, which wait for nothing.
+  if (classes != nullptr) conditionedOn(model, *classes);
+  at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
+    const c10::InferenceMode inferenceOfThread;
+    for (int64_t i = begin; i < end; ++i) decodeChunk(model, classes, chunks[i]);
+  });
 }
 
 const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) {

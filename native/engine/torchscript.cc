@@ -12,6 +12,7 @@
 #include "engine/attention.h"
 #include "engine/backend.h"
 #include "engine/failure.h"
+#include "engine/fused_decoder.h"
 #include "engine/linear.h"
 #include "error.h"
 
@@ -44,13 +45,15 @@ std::string typesOf(const c10::FunctionSchema& schema) {
 /// One frozen module of a bundle and the methods it promises.
 class FrozenModule {
  public:
-  FrozenModule(const std::string& path, const std::vector<Signature>& methods, at::Device device, at::ScalarType type)
+  /// @param rounded whether products of the CPU's own operators take bfloat16 where the module's type is wider
+  FrozenModule(const std::string& path, const std::vector<Signature>& methods, at::Device device, at::ScalarType type,
+               bool rounded = false)
       : path_(path) {
     struct stat status {};
     if (stat(path.c_str(), &status) != 0) throw Error(kBundleInvalid, path + " does not exist or cannot be read");
     if (!S_ISREG(status.st_mode)) throw Error(kBundleInvalid, path + " is not a file");
     try {
-      load(methods, device, type);
+      load(methods, device, type, rounded);
     } catch (const Error&) {
       throw;
     } catch (...) {
@@ -69,12 +72,15 @@ class FrozenModule {
   int64_t bytes() const { return bytes_; }
 
  private:
-  void load(const std::vector<Signature>& methods, at::Device device, at::ScalarType type) {
+  void load(const std::vector<Signature>& methods, at::Device device, at::ScalarType type, bool rounded) {
     const at::NoGradGuard noGrad;
     Module module = torch::jit::load(path_, device, /*load_debug_files=*/false);
     module.eval();
     convert(module, type);
-    if (device.is_cpu()) fuseAttention(module);
+    if (device.is_cpu()) {
+      fuseAttention(module);
+      fuseDecoder(module, rounded);
+    }
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
@@ -123,7 +129,7 @@ class TorchScriptBackend : public Backend {
                    "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
                    "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
                   {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
-                 device, at::kFloat) {
+                 device, at::kFloat, encoderType == at::kBFloat16) {
     if (files.textEncoder) {
       text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", "(Tensor, Tensor) -> Tensor"}}, device,
                     at::kFloat);

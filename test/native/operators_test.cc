@@ -10,14 +10,11 @@
 #include "check.h"
 #include "engine/attention.h"
 #include "engine/linear.h"
+#include "tensors.h"
 
 using namespace segsam;
 
 namespace {
-
-double largestDifference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kFloat) - b.to(at::kFloat)).abs().max().item<double>();
-}
 
 struct GridInput {
   at::Tensor q, k, v, biasH, biasW;

@@ -1,0 +1,151 @@
+#include "engine/mask_upscaling.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "engine/brgemm_context.h"
+#include "engine/packed_matrix.h"
+#include "ops/decoder_tile.h"
+
+namespace segsam {
+
+namespace {
+
+/// Positions of the image in a tile.
+constexpr int64_t kTile = 64;
+
+void expect(bool holds, const char* what) { TORCH_CHECK(holds, "upscale_masks: expected ", what); }
+
+at::Tensor plain(const at::Tensor& tensor) {
+  expect(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "float32 on the CPU");
+  return tensor.contiguous();
+}
+
+/// (C, A, 2, 2) to (C, 4 A): the four places of a position, row by row, with A channels each.
+template <class T>
+PackedMatrix<T> packConvolution(const at::Tensor& weight) {
+  const at::Tensor columns = plain(weight.permute({0, 2, 3, 1})).flatten(1);
+  return {columns.const_data_ptr<float>(), columns.size(0), columns.size(1), columns.size(1)};
+}
+
+template <class T>
+struct Upscaling {
+  PackedMatrix<T> first, second;
+  /// Repeated for the four places.
+  at::Tensor bias1, bias2;
+  at::Tensor normWeight, normBias;
+  float epsilon;
+  int64_t width, middle, channels;
+};
+
+/// Memory of one thread.
+template <class T>
+struct Scratch {
+  std::vector<T> rows;
+  std::vector<float> first, second, logits;
+};
+
+void fillRows(const at::Tensor& row, int64_t count, float* target) {
+  const int64_t width = row.numel();
+  for (int64_t i = 0; i < count; ++i) std::copy_n(row.const_data_ptr<float>(), width, target + i * width);
+}
+
+/// `count` positions to logits (count, 2, 2, 2, 2, K) in the scratch.
+template <class T>
+void upscaleTile(const float* image, int64_t count, const Upscaling<T>& upscaling, const PackedMatrix<float>& masks,
+                 Scratch<T>& scratch) {
+  const T* rows = operand<T>(image, count * upscaling.width, scratch.rows);
+  float* first = scratch.first.data();
+  fillRows(upscaling.bias1, count, first);
+  upscaling.first.multiply(rows, count, upscaling.width, first, true);
+  normaliseRows(first, count * 4, upscaling.middle, upscaling.normWeight.template const_data_ptr<float>(),
+                upscaling.normBias.template const_data_ptr<float>(), upscaling.epsilon);
+  geluValues(first, count * 4 * upscaling.middle);
+  const T* middle = operand<T>(first, count * 4 * upscaling.middle, scratch.rows);
+  float* second = scratch.second.data();
+  fillRows(upscaling.bias2, count * 4, second);
+  upscaling.second.multiply(middle, count * 4, upscaling.middle, second, true);
+  geluValues(second, count * 16 * upscaling.channels);
+  masks.multiply(second, count * 16, upscaling.channels, scratch.logits.data(), false);
+}
+
+/// Logits of a tile to their places in the masks, K x (4 * side) x (4 * side).
+void scatter(const float* logits, int64_t first, int64_t count, int64_t side, int64_t masks, float* target) {
+  const int64_t width = 4 * side;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t y = (first + i) / side * 4;
+    const int64_t x = (first + i) % side * 4;
+    for (int64_t place = 0; place < 16; ++place) {
+      // Bits: row and column of the first convolution, row and column of the second.
+      const int64_t row = y + (place >> 3 & 1) * 2 + (place >> 1 & 1);
+      const int64_t column = x + (place >> 2 & 1) * 2 + (place & 1);
+      const float* values = logits + (i * 16 + place) * masks;
+      for (int64_t mask = 0; mask < masks; ++mask) target[(mask * width + row) * width + column] = values[mask];
+    }
+  }
+}
+
+template <class T>
+at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks) {
+  const Upscaling<T> upscaling{packConvolution<T>(weights.weight1),
+                               packConvolution<T>(weights.weight2),
+                               plain(weights.bias1).repeat({4}),
+                               plain(weights.bias2).repeat({4}),
+                               plain(weights.normWeight),
+                               plain(weights.normBias),
+                               static_cast<float>(weights.epsilon),
+                               image.size(2),
+                               weights.weight1.size(1),
+                               weights.weight2.size(1)};
+  const int64_t prompts = image.size(0);
+  const int64_t positions = image.size(1);
+  const int64_t count = masks.size(1);
+  const at::Tensor vectors = plain(masks.transpose(1, 2));
+  std::vector<PackedMatrix<float>> packed;
+  for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+    packed.emplace_back(vectors.const_data_ptr<float>() + prompt * vectors.stride(0), upscaling.channels, count, count);
+  }
+  at::Tensor result = at::empty({prompts, count, 4 * side, 4 * side}, image.options());
+  const int64_t tiles = at::divup(positions, kTile);
+  at::parallel_for(0, prompts * tiles, 1, [&](int64_t begin, int64_t end) {
+    const BrgemmContext context(kIsRounded<T>);
+    Scratch<T> scratch{std::vector<T>(kIsRounded<T> ? kTile * std::max(upscaling.width, 4 * upscaling.middle) : 0),
+                       std::vector<float>(kTile * 4 * upscaling.middle),
+                       std::vector<float>(kTile * 16 * upscaling.channels), std::vector<float>(kTile * 16 * count)};
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t prompt = task / tiles;
+      const int64_t first = task % tiles * kTile;
+      const int64_t inTile = std::min(kTile, positions - first);
+      upscaleTile<T>(image.const_data_ptr<float>() + (prompt * positions + first) * upscaling.width, inTile, upscaling,
+                     packed[prompt], scratch);
+      scatter(scratch.logits.data(), first, inTile, side, count, result.data_ptr<float>() + prompt * result.stride(0));
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks,
+                        bool rounded) {
+  expect(image.dim() == 3 && image.numel() > 0 && image.size(1) == side * side, "an image (P, side * side, C)");
+  const auto isConvolution = [](const at::Tensor& weight, const at::Tensor& bias, int64_t channels) {
+    return weight.dim() == 4 && weight.size(0) == channels && weight.size(2) == 2 && weight.size(3) == 2 &&
+           bias.dim() == 1 && bias.size(0) == weight.size(1);
+  };
+  expect(isConvolution(weights.weight1, weights.bias1, image.size(2)), "a first convolution of the image's channels");
+  const int64_t middle = weights.weight1.size(1);
+  expect(isConvolution(weights.weight2, weights.bias2, middle), "a second convolution of the first one's channels");
+  expect(weights.normWeight.numel() == middle && weights.normBias.numel() == middle, "a norm between them");
+  expect(masks.dim() == 3 && masks.size(0) == image.size(0) && masks.size(1) > 0 &&
+             masks.size(2) == weights.weight2.size(1),
+         "mask vectors (P, K, B)");
+  const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0;
+  const auto upscale = rounded && canRound ? upscaleIn<uint16_t> : upscaleIn<float>;
+  return upscale(plain(image), side, weights, masks);
+}
+
+}  // namespace segsam

@@ -1,0 +1,261 @@
+#include "engine/token_attention.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/brgemm_context.h"
+#include "engine/packed_matrix.h"
+#include "ops/decoder_tile.h"
+#include "ops/softmax_tile.h"
+
+namespace segsam {
+
+namespace {
+
+/// Positions of the image in a tile.
+constexpr int64_t kTile = 128;
+/// oneDNN compiles a kernel for each number of columns, so only multiples of these occur.
+constexpr int64_t kColumns = 32;
+constexpr int64_t kTokens = 4;
+
+void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attention between tokens and image: expected ", what); }
+
+/// Contiguous float32 on the CPU.
+at::Tensor plain(const at::Tensor& tensor) {
+  expect(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "float32 on the CPU");
+  return tensor.contiguous();
+}
+
+/// (P, M, C) with rows of zeros up to a multiple.
+at::Tensor padRows(const at::Tensor& rows, int64_t multiple) {
+  const int64_t missing = at::divup(rows.size(1), multiple) * multiple - rows.size(1);
+  return missing == 0 ? rows : at::constant_pad_nd(rows, {0, 0, 0, missing});
+}
+
+/// The image and its positions, which all prompts share, or each prompt's own image.
+struct Image {
+  at::Tensor image, positions;
+  int64_t length, width;
+
+  Image(const at::Tensor& image, const at::Tensor& positions, int64_t prompts)
+      : image(plain(image)), positions(plain(positions)), length(image.size(1)), width(image.size(2)) {
+    expect(image.dim() == 3 && (image.size(0) == prompts || image.size(0) == 1), "one image, or one for each prompt");
+    expect(positions.dim() == 3 && positions.size(0) == 1 && positions.sizes().slice(1) == image.sizes().slice(1),
+           "positions of the image");
+  }
+
+  const float* at(int64_t prompt, int64_t position) const {
+    return image.const_data_ptr<float>() + (image.size(0) == 1 ? 0 : prompt) * length * width + position * width;
+  }
+  const float* positionsAt(int64_t position) const { return positions.const_data_ptr<float>() + position * width; }
+};
+
+/// What a part of the image adds to the sums of one prompt.
+struct PartialSums {
+  std::vector<float> maximum, sum, values;
+};
+
+template <class T>
+PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const float* queries,
+                       int64_t columns) {
+  PartialSums part{std::vector<float>(columns, -std::numeric_limits<float>::infinity()), std::vector<float>(columns),
+                   std::vector<float>(columns * image.width)};
+  std::vector<float> scores(kTile * columns), correction(columns), transposed(image.width * columns);
+  std::vector<T> positioned(kTile * image.width), weights(kTile * columns);
+  transpose(queries, columns, image.width, transposed.data());
+  const PackedMatrix<T> products(transposed.data(), image.width, columns, columns);
+  PackedMatrix<T> tile;
+  for (int64_t first = begin; first < end; first += kTile) {
+    const int64_t count = std::min(kTile, end - first);
+    addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
+    products.multiply(positioned.data(), count, image.width, scores.data(), false);
+    softmaxColumns(scores.data(), count, columns, part.maximum.data(), part.sum.data(), correction.data());
+    transpose(scores.data(), count, columns, weights.data());
+    if (first > begin) scaleRows(part.values.data(), columns, image.width, correction.data());
+    tile.pack(image.at(prompt, first), count, image.width, image.width);
+    tile.multiply(weights.data(), columns, count, part.values.data(), first > begin);
+  }
+  return part;
+}
+
+/// The mean of the parts, as if they were one.
+void merge(const std::vector<PartialSums>& parts, int64_t rows, int64_t width, float* result) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float maximum = parts[0].maximum[row];
+    for (const PartialSums& part : parts) maximum = std::max(maximum, part.maximum[row]);
+    float sum = 0;
+    for (const PartialSums& part : parts) sum += part.sum[row] * std::exp(part.maximum[row] - maximum);
+    float* target = result + row * width;
+    std::fill_n(target, width, 0.0f);
+    for (const PartialSums& part : parts) {
+      const float share = std::exp(part.maximum[row] - maximum) / sum;
+      const float* values = part.values.data() + row * width;
+      for (int64_t i = 0; i < width; ++i) target[i] += share * values[i];
+    }
+  }
+}
+
+template <class T>
+at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
+  const int64_t prompts = queries.size(0);
+  const int64_t rows = queries.size(1);
+  const at::Tensor padded = padRows(plain(queries), kColumns);
+  const int64_t columns = padded.size(1);
+  at::Tensor result = at::empty_like(queries, at::MemoryFormat::Contiguous);
+  const int64_t tiles = at::divup(image.length, kTile);
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t parts = std::min(tiles, at::divup(threads, prompts));
+  const int64_t tilesOfPart = at::divup(tiles, parts);
+  std::vector<std::vector<PartialSums>> sums(prompts, std::vector<PartialSums>(at::divup(tiles, tilesOfPart)));
+  const auto partsOfPrompt = static_cast<int64_t>(sums[0].size());
+  at::parallel_for(0, prompts * partsOfPrompt, 1, [&](int64_t begin, int64_t end) {
+    const BrgemmContext context(kIsRounded<T>);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t prompt = task / partsOfPrompt;
+      const int64_t first = task % partsOfPrompt * tilesOfPart * kTile;
+      const float* ofPrompt = padded.const_data_ptr<float>() + prompt * columns * image.width;
+      sums[prompt][task % partsOfPrompt] =
+          attendPart<T>(image, prompt, first, std::min(image.length, first + tilesOfPart * kTile), ofPrompt, columns);
+      if (partsOfPrompt > 1) continue;
+      merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
+      sums[prompt].clear();
+    }
+  });
+  if (partsOfPrompt > 1) {
+    for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+      merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
+    }
+  }
+  return result;
+}
+
+struct TokenOperands {
+  at::Tensor shifts;
+  const float *bias, *weight, *shift;
+  int64_t heads;
+  float epsilon;
+};
+
+/// What one prompt's tokens multiply.
+template <class T>
+struct PackedTokens {
+  PackedMatrix<T> keys, values;
+};
+
+template <class T>
+void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t count, const PackedTokens<T>& tokens,
+                      const TokenOperands& operands, std::vector<T>& positioned, std::vector<float>& scores,
+                      float* result) {
+  const int64_t columns = tokens.keys.columns();
+  addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
+  const float* shifts = operands.shifts.const_data_ptr<float>() + prompt * columns;
+  for (int64_t row = 0; row < count; ++row) std::copy_n(shifts, columns, scores.data() + row * columns);
+  tokens.keys.multiply(positioned.data(), count, image.width, scores.data(), true);
+  softmaxGroups(scores.data(), count, columns / operands.heads, operands.heads);
+  for (int64_t row = 0; row < count; ++row) {
+    addValues(image.at(prompt, first + row), operands.bias, image.width, result + row * image.width);
+  }
+  const T* weights = operand<T>(scores.data(), count * columns, positioned);
+  tokens.values.multiply(weights, count, columns, result, true);
+  normaliseRows(result, count, image.width, operands.weight, operands.shift, operands.epsilon);
+}
+
+template <class T>
+at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::Tensor& values,
+                          const TokenOperands& operands, const at::Tensor& result) {
+  const int64_t prompts = keys.size(0);
+  const int64_t columns = keys.size(1);
+  std::vector<PackedTokens<T>> packed(prompts);
+  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> transposed(image.width * columns);
+    for (int64_t prompt = begin; prompt < end; ++prompt) {
+      const int64_t offset = prompt * columns * image.width;
+      transpose(keys.const_data_ptr<float>() + offset, columns, image.width, transposed.data());
+      packed[prompt].keys.pack(transposed.data(), image.width, columns, columns);
+      packed[prompt].values.pack(values.const_data_ptr<float>() + offset, columns, image.width, image.width);
+    }
+  });
+  const int64_t tiles = at::divup(image.length, kTile);
+  at::parallel_for(0, prompts * tiles, 1, [&](int64_t begin, int64_t end) {
+    const BrgemmContext context(kIsRounded<T>);
+    std::vector<T> positioned(kTile * std::max(image.width, columns));
+    std::vector<float> scores(kTile * columns);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t prompt = task / tiles;
+      const int64_t first = task % tiles * kTile;
+      attendTokensTile<T>(image, prompt, first, std::min(kTile, image.length - first), packed[prompt], operands,
+                          positioned, scores, result.data_ptr<float>() + (prompt * image.length + first) * image.width);
+    }
+  });
+  return result;
+}
+
+/// Pairs of values must lie side by side in all operands.
+bool canRound(const Image& image) { return image.width % 2 == 0 && image.length % 2 == 0; }
+
+/// @param result where it is written, else in memory of its own
+at::Tensor attendTokensTo(std::optional<at::Tensor> result, const at::Tensor& image, const at::Tensor& positions,
+                          const at::Tensor& keys, const at::Tensor& shifts, const at::Tensor& values,
+                          const at::Tensor& bias, int64_t heads, const at::Tensor& weight, const at::Tensor& shift,
+                          double epsilon, bool rounded) {
+  expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
+  expect(shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
+  expect(heads > 0 && keys.size(1) % heads == 0, "keys of all heads");
+  const Image whole(image, positions, keys.size(0));
+  for (const at::Tensor& vector : {bias, weight, shift}) {
+    expect(vector.dim() == 1 && vector.size(0) == whole.width, "vectors as wide as the image");
+  }
+  expect(keys.size(2) == whole.width && whole.length > 0, "keys as wide as the image");
+  const at::Tensor paddedKeys = padRows(plain(keys), kTokens * heads);
+  const at::Tensor paddedValues = padRows(plain(values), kTokens * heads);
+  // A token that does not exist is never attended to.
+  const at::Tensor paddedShifts =
+      at::constant_pad_nd(plain(shifts), {0, paddedKeys.size(1) - keys.size(1)}, -std::numeric_limits<float>::max());
+  const at::Tensor plainBias = plain(bias);
+  const at::Tensor plainWeight = plain(weight);
+  const at::Tensor plainShift = plain(shift);
+  const TokenOperands operands{paddedShifts,
+                               plainBias.const_data_ptr<float>(),
+                               plainWeight.const_data_ptr<float>(),
+                               plainShift.const_data_ptr<float>(),
+                               heads,
+                               static_cast<float>(epsilon)};
+  const auto attend = rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>;
+  if (!result) result = at::empty({keys.size(0), whole.length, whole.width}, image.options());
+  return attend(whole, paddedKeys, paddedValues, operands, *result);
+}
+
+}  // namespace
+
+at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded) {
+  expect(queries.dim() == 3 && queries.numel() > 0, "queries (P, M, C)");
+  const Image whole(image, positions, queries.size(0));
+  expect(queries.size(2) == whole.width && whole.length > 0, "queries as wide as the image");
+  // Prompts that share an image are one with as many more queries.
+  const at::Tensor joined = image.size(0) == 1 ? queries.reshape({1, -1, whole.width}) : queries;
+  const auto attend = rounded && canRound(whole) ? attendImageIn<uint16_t> : attendImageIn<float>;
+  return attend(joined, whole).reshape(queries.sizes());
+}
+
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded) {
+  return attendTokensTo(std::nullopt, image, positions, keys, shifts, values, bias, heads, weight, shift, epsilon,
+                        rounded);
+}
+
+at::Tensor attendTokensInPlace(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                               const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias,
+                               int64_t heads, const at::Tensor& weight, const at::Tensor& shift, double epsilon,
+                               bool rounded) {
+  expect(image.size(0) == keys.size(0) && image.is_contiguous(), "a contiguous image of each prompt");
+  return attendTokensTo(image, image, positions, keys, shifts, values, bias, heads, weight, shift, epsilon, rounded);
+}
+
+}  // namespace segsam

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace segsam {
+
+// The two cross attentions of SAM's two-way transformer (Kirillov et al. 2023) between N tokens of each of P prompts
+// and an image of L positions, without a projection of the image: where q = Wq t and k = Wk x, the score t' Wq' Wk x
+// multiplies the image's own values x by Wk' Wq t, and the heads' sums of values, of which there are few, are projected
+// instead of the values. On the CPU, in tiles that a core's second-level cache holds.
+
+/// Each token's attended sums of the image: softmax over L of queries (image + positions)', times image.
+///
+/// @param queries (P, M, C) float32, scaled; M tokens and heads
+/// @param image (P, L, C), or (1, L, C) for all prompts, float32
+/// @param positions (1, L, C) float32
+/// @param rounded whether products take bfloat16
+/// @return (P, M, C)
+at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded);
+
+/// The image after it attended to the tokens: the layer norm of image + bias + softmax((image + positions) keys' +
+/// shifts) values, the softmax over the tokens of each head.
+///
+/// @param keys (P, N * heads, C) float32, scaled, the heads of a token side by side; values likewise
+/// @param shifts (P, N * heads) float32
+/// @param bias (C), weight (C) and shift (C) of the layer norm: float32
+/// @return (P, L, C)
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded);
+
+/// The same in the memory of the image, which is (P, L, C) and contiguous.
+at::Tensor attendTokensInPlace(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                               const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias,
+                               int64_t heads, const at::Tensor& weight, const at::Tensor& shift, double epsilon,
+                               bool rounded);
+
+}  // namespace segsam

@@ -1,0 +1,177 @@
+#include "ops/decoder_tile.h"
+
+#include <vector>
+
+#include "ops/vector_loops.h"
+
+namespace segsam {
+
+namespace {
+
+SEG_SAM_INLINE void store(float value, float* target) { *target = value; }
+SEG_SAM_INLINE void store(float value, uint16_t* target) { *target = rounded(value); }
+
+template <class T>
+SEG_SAM_INLINE void add(const float* a, const float* b, int64_t count, T* sum) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) store(a[i] + b[i], sum + i);
+}
+
+template <class T>
+SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t columns, T* transposed) {
+  constexpr int64_t kBlock = 16;
+  for (int64_t row = 0; row < rows; row += kBlock) {
+    const int64_t last = std::min(rows, row + kBlock);
+    for (int64_t column = 0; column < columns; ++column) {
+      for (int64_t i = row; i < last; ++i) store(values[i * columns + column], transposed + column * rows + i);
+    }
+  }
+}
+
+/// @param groups known to the compiler, neighbours are one vector
+SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members, int64_t groups, float* maximum,
+                                    float* sum) {
+  const int64_t count = members * groups;
+  for (int64_t row = 0; row < rows; ++row) {
+    float* values = scores + row * count;
+    std::copy_n(values, groups, maximum);
+    for (int64_t i = groups; i < count; i += groups) {
+#pragma omp simd
+      for (int64_t j = 0; j < groups; ++j) maximum[j] = values[i + j] > maximum[j] ? values[i + j] : maximum[j];
+    }
+    for (int64_t i = 0; i < count; i += groups) {
+#pragma omp simd
+      for (int64_t j = 0; j < groups; ++j) values[i + j] -= maximum[j];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) values[i] = exponential(values[i]);
+    std::fill_n(sum, groups, 0.0f);
+    for (int64_t i = 0; i < count; i += groups) {
+#pragma omp simd
+      for (int64_t j = 0; j < groups; ++j) sum[j] += values[i + j];
+    }
+#pragma omp simd
+    for (int64_t j = 0; j < groups; ++j) sum[j] = 1.0f / sum[j];
+    for (int64_t i = 0; i < count; i += groups) {
+#pragma omp simd
+      for (int64_t j = 0; j < groups; ++j) values[i + j] *= sum[j];
+    }
+  }
+}
+
+template <int64_t kGroups>
+SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members) {
+  float maximum[kGroups];
+  float sum[kGroups];
+  softmaxGroupsOf(scores, rows, members, kGroups, maximum, sum);
+}
+
+}  // namespace
+
+SEG_SAM_CLONES
+void addValues(const float* a, const float* b, int64_t count, float* sum) { add(a, b, count, sum); }
+
+SEG_SAM_CLONES
+void addValues(const float* a, const float* b, int64_t count, uint16_t* sum) { add(a, b, count, sum); }
+
+SEG_SAM_CLONES
+void addValue(const float* a, float b, int64_t count, float* sum) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) sum[i] = a[i] + b;
+}
+
+SEG_SAM_CLONES
+void geluValues(float* values, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) values[i] = gelu(values[i]);
+}
+
+SEG_SAM_CLONES
+void roundValues(const float* values, int64_t count, uint16_t* result) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) result[i] = rounded(values[i]);
+}
+
+SEG_SAM_CLONES
+void transpose(const float* values, int64_t rows, int64_t columns, float* transposed) {
+  transposeOf(values, rows, columns, transposed);
+}
+
+SEG_SAM_CLONES
+void transpose(const float* values, int64_t rows, int64_t columns, uint16_t* transposed) {
+  transposeOf(values, rows, columns, transposed);
+}
+
+SEG_SAM_CLONES
+void interleave(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved) {
+  for (int64_t row = 0; row < rows; row += 2) {
+    const float* first = values + row * stride;
+    const float* second = first + stride;
+    auto* target = reinterpret_cast<uint32_t*>(interleaved + row * columns);
+    if (row + 1 == rows) {
+#pragma omp simd
+      for (int64_t i = 0; i < columns; ++i) target[i] = rounded(first[i]);
+      return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) {
+      target[i] = static_cast<uint32_t>(rounded(first[i])) | static_cast<uint32_t>(rounded(second[i])) << 16;
+    }
+  }
+}
+
+SEG_SAM_CLONES
+void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum, float* sum, float* correction) {
+  for (int64_t i = 0; i < columns; ++i) correction[i] = maximum[i];
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* values = scores + row * columns;
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) maximum[i] = values[i] > maximum[i] ? values[i] : maximum[i];
+  }
+#pragma omp simd
+  for (int64_t i = 0; i < columns; ++i) {
+    correction[i] = exponential(correction[i] - maximum[i]);
+    sum[i] *= correction[i];
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    float* values = scores + row * columns;
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) {
+      values[i] = exponential(values[i] - maximum[i]);
+      sum[i] += values[i];
+    }
+  }
+}
+
+SEG_SAM_CLONES
+void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups) {
+  switch (groups) {
+    case 4:
+      return softmaxGroupsOf<4>(scores, rows, members);
+    case 8:
+      return softmaxGroupsOf<8>(scores, rows, members);
+    default:
+      std::vector<float> state(2 * groups);
+      return softmaxGroupsOf(scores, rows, members, groups, state.data(), state.data() + groups);
+  }
+}
+
+SEG_SAM_CLONES
+void normaliseRows(float* values, int64_t rows, int64_t width, const float* weight, const float* bias, float epsilon) {
+  const float share = 1.0f / static_cast<float>(width);
+  for (int64_t row = 0; row < rows; ++row) {
+    float* target = values + row * width;
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < width; ++i) sum += target[i];
+    const float mean = sum * share;
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < width; ++i) squares += (target[i] - mean) * (target[i] - mean);
+    const float scale = 1.0f / std::sqrt(squares * share + epsilon);
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) target[i] = (target[i] - mean) * scale * weight[i] + bias[i];
+  }
+}
+
+}  // namespace segsam

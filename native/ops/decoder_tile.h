@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+
+namespace segsam {
+
+// Loops over tiles of float32 rows, for the operators of the decoders. Values that a product takes in bfloat16 are
+// rounded to the nearest, ties to even.
+
+/// sum = a + b, `count` values.
+void addValues(const float* a, const float* b, int64_t count, float* sum);
+void addValues(const float* a, const float* b, int64_t count, uint16_t* sum);
+
+/// sum = a + b, of one b.
+void addValue(const float* a, float b, int64_t count, float* sum);
+
+/// GELU of each value, in place.
+void geluValues(float* values, int64_t count);
+
+void roundValues(const float* values, int64_t count, uint16_t* result);
+
+/// (rows, columns) to (columns, rows).
+void transpose(const float* values, int64_t rows, int64_t columns, float* transposed);
+void transpose(const float* values, int64_t rows, int64_t columns, uint16_t* transposed);
+
+/// (rows, columns), rows `stride` apart, to (rows / 2, columns, 2); a last row that has no partner gets zeros.
+void interleave(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved);
+
+/// One step of a softmax down the rows, for each column at once (Milakov and Gimelshein 2018, arXiv 1805.02867): scores
+/// become exponentials relative to the maximum so far; `maximum` and `sum` begin at minus infinity and 0, and
+/// `correction` is what earlier sums must be multiplied by.
+void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum, float* sum, float* correction);
+
+/// A softmax in each row over the members of each group; those of a group lie `groups` apart.
+void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups);
+
+/// Rows brought to mean 0 and variance 1, then scaled and shifted, in place.
+void normaliseRows(float* values, int64_t rows, int64_t width, const float* weight, const float* bias, float epsilon);
+
+}  // namespace segsam

@@ -1,0 +1,257 @@
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/passes/freeze_module.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <array>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "engine/fused_decoder.h"
+#include "engine/linear.h"
+#include "engine/mask_upscaling.h"
+#include "engine/prompted_image.h"
+#include "engine/token_attention.h"
+#include "tensors.h"
+
+using namespace segsam;
+
+namespace {
+
+at::Tensor wide(const at::Tensor& tensor) { return tensor.to(at::kDouble); }
+
+struct Attention {
+  at::Tensor image, positions, queries, keys, shifts, values, bias, weight, shift;
+  int64_t heads;
+};
+
+Attention attention(int64_t images, int64_t prompts, int64_t length, int64_t width, int64_t tokens, int64_t heads) {
+  at::manual_seed(9);
+  const int64_t rows = tokens * heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(width));
+  return {at::randn({images, length, width}),
+          at::randn({1, length, width}),
+          at::randn({prompts, rows, width}) * scale,
+          at::randn({prompts, rows, width}) * scale,
+          at::randn({prompts, rows}),
+          at::randn({prompts, rows, width}),
+          at::randn({width}),
+          at::randn({width}),
+          at::randn({width}),
+          heads};
+}
+
+at::Tensor image(const Attention& in, bool rounded) { return attendImage(in.queries, in.image, in.positions, rounded); }
+
+at::Tensor imageByDefinition(const Attention& in) {
+  const at::Tensor scores = at::matmul(wide(in.queries), wide(in.image + in.positions).transpose(1, 2));
+  return at::matmul(scores.softmax(-1), wide(in.image));
+}
+
+at::Tensor tokens(const Attention& in, bool rounded) {
+  return attendTokens(in.image, in.positions, in.keys, in.shifts, in.values, in.bias, in.heads, in.weight, in.shift,
+                      1e-5, rounded);
+}
+
+at::Tensor tokensByDefinition(const Attention& in) {
+  const int64_t prompts = in.keys.size(0);
+  const at::Tensor scores =
+      at::matmul(wide(in.image + in.positions), wide(in.keys).transpose(1, 2)) + wide(in.shifts).unsqueeze(1);
+  const at::Tensor shares = scores.reshape({prompts, in.image.size(1), -1, in.heads}).softmax(2).flatten(2);
+  const at::Tensor sum = wide(in.image) + wide(in.bias) + at::matmul(shares, wide(in.values));
+  return at::layer_norm(sum, {in.image.size(2)}, wide(in.weight), wide(in.shift), 1e-5);
+}
+
+/// Images, prompts, length, width, tokens and heads.
+const std::vector<std::array<int64_t, 6>> kShapes = {{1, 1, 4096, 64, 7, 8}, {1, 3, 300, 32, 8, 4},
+                                                     {3, 3, 131, 32, 5, 8},  {2, 2, 130, 33, 9, 16},
+                                                     {1, 2, 70, 12, 3, 6},   {1, 2, 1, 8, 1, 4}};
+
+UpscalingWeights upscalingWeights(int64_t width, int64_t middle, int64_t channels) {
+  at::manual_seed(10);
+  return {at::randn({width, middle, 2, 2}) / std::sqrt(static_cast<double>(width)),
+          at::randn({middle}),
+          at::randn({middle}),
+          at::randn({middle}),
+          1e-6,
+          at::randn({middle, channels, 2, 2}) / std::sqrt(static_cast<double>(middle)),
+          at::randn({channels})};
+}
+
+at::Tensor upscaledByDefinition(const at::Tensor& image, int64_t side, const UpscalingWeights& w,
+                                const at::Tensor& masks) {
+  at::Tensor x = wide(image).transpose(1, 2).reshape({image.size(0), image.size(2), side, side});
+  x = at::conv_transpose2d(x, wide(w.weight1), wide(w.bias1), 2).permute({0, 2, 3, 1});
+  x = at::layer_norm(x, {x.size(3)}, wide(w.normWeight), wide(w.normBias), w.epsilon).permute({0, 3, 1, 2});
+  x = at::gelu(at::conv_transpose2d(at::gelu(x), wide(w.weight2), wide(w.bias2), 2));
+  return at::matmul(wide(masks), x.flatten(2)).reshape({image.size(0), masks.size(1), 4 * side, 4 * side});
+}
+
+template <class Body>
+bool refuses(const Body& body) {
+  try {
+    body();
+    return false;
+  } catch (const c10::Error&) {
+    return true;
+  }
+}
+
+torch::jit::Module decoder(bool fused, bool rounded) {
+  torch::jit::Module module = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
+  module.eval();
+  for (const auto& value : module.attributes()) {
+    if (value.isTensor() && value.toTensor().is_floating_point()) {
+      at::Tensor tensor = value.toTensor();
+      tensor.set_data(tensor.to(at::kFloat));
+    }
+  }
+  if (fused) EXPECT_EQUAL(fuseDecoder(module, rounded) > 0, packsLinears());
+  return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
+}
+
+}  // namespace
+
+TEST("tokens attend to an image as by definition: shared and own images, several tiles, odd sizes") {
+  for (const auto& [images, prompts, length, width, count, heads] : kShapes) {
+    const Attention in = attention(images, prompts, length, width, count, heads);
+    EXPECT_EQUAL(image(in, false).sizes(), in.queries.sizes());
+    EXPECT_NEAR(largestDifference(image(in, false), imageByDefinition(in)), 0, 2e-5);
+    EXPECT_NEAR(largestDifference(image(in, true), imageByDefinition(in)), 0, 4e-2);
+  }
+}
+
+TEST("an image attends to tokens as by definition: shared and own images, several tiles, odd sizes") {
+  for (const auto& [images, prompts, length, width, count, heads] : kShapes) {
+    const Attention in = attention(images, prompts, length, width, count, heads);
+    const at::Tensor expected = tokensByDefinition(in);
+    EXPECT_EQUAL(tokens(in, false).sizes(), at::IntArrayRef({prompts, length, width}));
+    EXPECT_NEAR(largestDifference(tokens(in, false), expected), 0, 1e-4);
+    EXPECT_NEAR(largestDifference(tokens(in, true), expected), 0, 1e-1);
+  }
+}
+
+TEST("an image of each prompt can be written over") {
+  const Attention in = attention(3, 3, 131, 32, 5, 8);
+  const at::Tensor expected = tokens(in, false);
+  const at::Tensor own = in.image.clone();
+  const at::Tensor result = attendTokensInPlace(own, in.positions, in.keys, in.shifts, in.values, in.bias, in.heads,
+                                                in.weight, in.shift, 1e-5, false);
+  EXPECT_EQUAL(result.data_ptr(), own.data_ptr());
+  EXPECT_EQUAL(largestDifference(own, expected), 0);
+  const Attention shared = attention(1, 3, 131, 32, 5, 8);
+  EXPECT(refuses([&] {
+    attendTokensInPlace(shared.image, shared.positions, shared.keys, shared.shifts, shared.values, shared.bias,
+                        shared.heads, shared.weight, shared.shift, 1e-5, false);
+  }));
+}
+
+TEST("attention survives scores that no exponential holds, up and down") {
+  for (const double scale : {-1e4, 1e4}) {
+    Attention in = attention(1, 2, 200, 16, 4, 8);
+    in.queries = in.queries * scale;
+    in.keys = in.keys * scale;
+    EXPECT_NEAR(largestDifference(image(in, false), imageByDefinition(in)), 0, 1e-2);
+    EXPECT_NEAR(largestDifference(tokens(in, false), tokensByDefinition(in)), 0, 1e-2);
+  }
+}
+
+TEST("masks are those of two transposed convolutions, a norm, GELU and the mask vectors") {
+  for (const auto& [prompts, side, width, middle, channels, count] :
+       {std::array<int64_t, 6>{1, 16, 64, 16, 8, 4}, {3, 9, 32, 8, 4, 1}, {2, 5, 7, 6, 3, 2}, {1, 1, 256, 64, 32, 4}}) {
+    const UpscalingWeights weights = upscalingWeights(width, middle, channels);
+    const at::Tensor tokens = at::randn({prompts, side * side, width});
+    const at::Tensor masks = at::randn({prompts, count, channels});
+    const at::Tensor expected = upscaledByDefinition(tokens, side, weights, masks);
+    const at::Tensor exact = upscaleMasks(tokens, side, weights, masks, false);
+    EXPECT_EQUAL(exact.sizes(), expected.sizes());
+    EXPECT_NEAR(largestDifference(exact, expected), 0, 5e-5);
+    EXPECT_NEAR(largestDifference(upscaleMasks(tokens, side, weights, masks, true), expected), 0, 0.3);
+  }
+}
+
+TEST("an embedding and what prompts add to it become tokens") {
+  const at::Tensor one = at::randn({1, 5, 9, 9});
+  const at::Tensor two = at::randn({2, 5, 9, 9});
+  const at::Tensor flat = at::randn({1, 5, 1, 1}).expand({1, 5, 9, 9});
+  const at::Tensor own = at::randn({4, 5, 9, 9});
+  const auto tokensOf = [](const at::Tensor& grid) { return grid.flatten(2).transpose(1, 2); };
+  EXPECT_EQUAL(largestDifference(promptedImage(one, flat, 4), tokensOf(one + flat)), 0);
+  EXPECT_EQUAL(largestDifference(promptedImage(one, own, 4), tokensOf(one + own)), 0);
+  EXPECT_EQUAL(largestDifference(promptedImage(two, flat, 4), tokensOf(two.repeat_interleave(2, 0) + flat)), 0);
+  EXPECT_EQUAL(largestDifference(promptedImage(two, own, 4), tokensOf(two.repeat_interleave(2, 0) + own)), 0);
+  EXPECT(refuses([&] { promptedImage(two, own, 5); }));
+}
+
+TEST("operators of the decoders refuse what they cannot compute") {
+  const Attention in = attention(1, 2, 20, 16, 3, 8);
+  EXPECT(refuses([&] { attendImage(in.queries, in.image, in.positions.narrow(1, 0, 19), false); }));
+  EXPECT(refuses([&] { attendImage(in.queries.narrow(2, 0, 15), in.image, in.positions, false); }));
+  EXPECT(refuses([&] { attendImage(in.queries.to(at::kDouble), in.image, in.positions, false); }));
+  Attention other = in;
+  other.heads = 5;
+  EXPECT(refuses([&] { tokens(other, false); }));
+  other = in;
+  other.shifts = in.shifts.narrow(1, 0, 23);
+  EXPECT(refuses([&] { tokens(other, false); }));
+  const UpscalingWeights weights = upscalingWeights(8, 4, 2);
+  const at::Tensor masks = at::randn({1, 4, 2});
+  EXPECT(refuses([&] { upscaleMasks(at::randn({1, 10, 8}), 3, weights, masks, false); }));
+  EXPECT(refuses([&] { upscaleMasks(at::randn({1, 9, 7}), 3, weights, masks, false); }));
+  EXPECT(refuses([&] { upscaleMasks(at::randn({1, 9, 8}), 3, weights, masks.narrow(2, 0, 1), false); }));
+}
+
+TEST("a decoder of the model attends and draws by the operators, and gives the same masks") {
+  const c10::InferenceMode inference;
+  torch::jit::Module plain = decoder(false, false);
+  torch::jit::Module exact = decoder(true, false);
+  torch::jit::Module rounded = decoder(true, true);
+  const std::string graph = exact.get_method("decode").graph()->toString();
+  for (const char* name : {"::attend_image(", "::attend_tokens(", "::attend_tokens_(", "::upscale_masks("}) {
+    EXPECT_EQUAL(graph.find(name) != std::string::npos, packsLinears());
+  }
+  at::manual_seed(11);
+  const torch::jit::Module loaded = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
+  const int64_t channels =
+      loaded.attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
+  const int64_t side = 6;
+  const c10::List<at::Tensor> features({at::randn({1, channels, side, side})});
+  const at::Tensor classes = at::randn({1, 5, channels});
+  const at::Tensor summary = at::randn({1, 1, channels});
+  const at::Tensor points = at::rand({3, 2, 2}) * 16 * side;
+  const at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
+  for (const torch::jit::IValue& mask : {torch::jit::IValue(), torch::jit::IValue(at::randn({3, 1, 24, 24}))}) {
+    const auto decode = [&](torch::jit::Module& module) {
+      return module.get_method("decode")({features, classes, summary, points, labels, mask})
+          .toTupleRef()
+          .elements()
+          .vec();
+    };
+    const auto expected = decode(plain);
+    const auto result = decode(exact);
+    const auto near = decode(rounded);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQUAL(result[i].toTensor().sizes(), expected[i].toTensor().sizes());
+      const double size = expected[i].toTensor().abs().max().item<double>();
+      EXPECT_NEAR(largestDifference(result[i].toTensor(), expected[i].toTensor()), 0, 1e-4 * size);
+      EXPECT_NEAR(largestDifference(near[i].toTensor(), expected[i].toTensor()), 0, 5e-2 * size);
+    }
+  }
+}
+
+TEST("a class that only has the name of a decoder's stays as it is") {
+  torch::jit::Module module("MaskDecoder");
+  module.define("def forward(self, x: Tensor) -> Tensor:\n    return x + 1\n");
+  EXPECT_EQUAL(fuseDecoder(module, false), 0);
+  // With its attributes, but other parts.
+  torch::jit::Module transformer("TwoWayTransformer");
+  for (const char* name : {"layers", "final_attn_token_to_image", "norm_final_attn"}) {
+    transformer.register_buffer(name, at::ones({1}));
+  }
+  transformer.define("def forward(self, x: Tensor) -> Tensor:\n    return x + self.layers\n");
+  EXPECT_EQUAL(fuseDecoder(transformer, false), 0);
+  EXPECT_EQUAL(transformer.forward({at::ones({1})}).toTensor().item<float>(), 2);
+}
