@@ -44,7 +44,7 @@ def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) ->
     return self.out_proj.forward(out.transpose(0, 1).reshape(prompts, -1, heads * width) + self.v_proj.bias)
 
 def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
-                        norm_bias: Tensor, in_place: bool) -> Tensor:
+                        norm_bias: Tensor) -> Tensor:
     prompts = k.size(0)
     heads = self.num_heads
     width = self.head_width
@@ -58,9 +58,6 @@ def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Ten
     keys = keys.transpose(0, 1).reshape(prompts, -1, channels)
     shifts = shifts.reshape(prompts, -1)
     values = values.transpose(0, 1).reshape(prompts, -1, channels)
-    if in_place:
-        return fused.attend_tokens_(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight,
-                                    norm_bias, 1e-5, ROUNDED)
     return fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
                                1e-5, ROUNDED)
 )"},
@@ -68,7 +65,6 @@ def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Ten
        {"self_attn", "norm1", "cross_attn_token_to_image", "norm2", "mlp", "norm3", "norm4",
         "cross_attn_image_to_token", "first"},
        R"(
-# A later block's image is that of the block before, which nobody else has.
 def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> Tuple[Tensor, Tensor]:
     if self.first:
         queries = self.self_attn.forward(queries, queries, queries)
@@ -80,7 +76,7 @@ def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe:
     queries = self.norm2.forward(queries + attended)
     queries = self.norm3.forward(queries + self.mlp.forward(queries))
     keys = self.cross_attn_image_to_token.fused_attend_tokens(keys, key_pe, queries + query_pe, queries,
-                                                              self.norm4.weight, self.norm4.bias, not self.first)
+                                                              self.norm4.weight, self.norm4.bias)
     return queries, keys
 )"},
       {"TwoWayTransformer", {"layers", "final_attn_token_to_image", "norm_final_attn"}, R"(

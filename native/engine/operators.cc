@@ -38,13 +38,11 @@ Operators registerAll() {
                torch::dispatch(kKey, &promptedImage));
   library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",
                torch::dispatch(kKey, &attendImage));
-  const std::string operands =
-      "Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int heads, Tensor weight, "
-      "Tensor shift, float epsilon, bool rounded";
-  library->def(("attend_tokens(Tensor image, " + operands + ") -> Tensor").c_str(),
-               torch::dispatch(kKey, &attendTokens));
-  library->def(("attend_tokens_(Tensor(a!) image, " + operands + ") -> Tensor(a!)").c_str(),
-               torch::dispatch(kKey, &attendTokensInPlace));
+  library->def(
+      "attend_tokens(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int "
+      "heads, "
+      "Tensor weight, Tensor shift, float epsilon, bool rounded) -> Tensor",
+      torch::dispatch(kKey, &attendTokens));
   library->def(
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "
       "float epsilon, Tensor weight2, Tensor? bias2, Tensor masks, bool rounded) -> Tensor",

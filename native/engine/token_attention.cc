@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "engine/brgemm_context.h"
@@ -20,6 +19,8 @@ namespace {
 
 /// Positions of the image in a tile.
 constexpr int64_t kTile = 128;
+/// Of a prompt's sums that are computed apart: always the same ones, so that the sums are, whatever computes them.
+constexpr int64_t kTilesOfPart = 8;
 /// oneDNN compiles a kernel for each number of columns, so only multiples of these occur.
 constexpr int64_t kColumns = 32;
 constexpr int64_t kTokens = 4;
@@ -109,19 +110,16 @@ at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
   const int64_t columns = padded.size(1);
   at::Tensor result = at::empty_like(queries, at::MemoryFormat::Contiguous);
   const int64_t tiles = at::divup(image.length, kTile);
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  const int64_t parts = std::min(tiles, at::divup(threads, prompts));
-  const int64_t tilesOfPart = at::divup(tiles, parts);
-  std::vector<std::vector<PartialSums>> sums(prompts, std::vector<PartialSums>(at::divup(tiles, tilesOfPart)));
-  const auto partsOfPrompt = static_cast<int64_t>(sums[0].size());
+  const int64_t partsOfPrompt = at::divup(tiles, kTilesOfPart);
+  std::vector<std::vector<PartialSums>> sums(prompts, std::vector<PartialSums>(partsOfPrompt));
   at::parallel_for(0, prompts * partsOfPrompt, 1, [&](int64_t begin, int64_t end) {
     const BrgemmContext context(kIsRounded<T>);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t prompt = task / partsOfPrompt;
-      const int64_t first = task % partsOfPrompt * tilesOfPart * kTile;
+      const int64_t first = task % partsOfPrompt * kTilesOfPart * kTile;
       const float* ofPrompt = padded.const_data_ptr<float>() + prompt * columns * image.width;
       sums[prompt][task % partsOfPrompt] =
-          attendPart<T>(image, prompt, first, std::min(image.length, first + tilesOfPart * kTile), ofPrompt, columns);
+          attendPart<T>(image, prompt, first, std::min(image.length, first + kTilesOfPart * kTile), ofPrompt, columns);
       if (partsOfPrompt > 1) continue;
       merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
       sums[prompt].clear();
@@ -168,9 +166,10 @@ void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t
 
 template <class T>
 at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::Tensor& values,
-                          const TokenOperands& operands, const at::Tensor& result) {
+                          const TokenOperands& operands) {
   const int64_t prompts = keys.size(0);
   const int64_t columns = keys.size(1);
+  at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options());
   std::vector<PackedTokens<T>> packed(prompts);
   at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> transposed(image.width * columns);
@@ -199,11 +198,21 @@ at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::
 /// Pairs of values must lie side by side in all operands.
 bool canRound(const Image& image) { return image.width % 2 == 0 && image.length % 2 == 0; }
 
-/// @param result where it is written, else in memory of its own
-at::Tensor attendTokensTo(std::optional<at::Tensor> result, const at::Tensor& image, const at::Tensor& positions,
-                          const at::Tensor& keys, const at::Tensor& shifts, const at::Tensor& values,
-                          const at::Tensor& bias, int64_t heads, const at::Tensor& weight, const at::Tensor& shift,
-                          double epsilon, bool rounded) {
+}  // namespace
+
+at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded) {
+  expect(queries.dim() == 3 && queries.numel() > 0, "queries (P, M, C)");
+  const Image whole(image, positions, queries.size(0));
+  expect(queries.size(2) == whole.width && whole.length > 0, "queries as wide as the image");
+  // Prompts that share an image are one with as many more queries.
+  const at::Tensor joined = image.size(0) == 1 ? queries.reshape({1, -1, whole.width}) : queries;
+  const auto attend = rounded && canRound(whole) ? attendImageIn<uint16_t> : attendImageIn<float>;
+  return attend(joined, whole).reshape(queries.sizes());
+}
+
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded) {
   expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
   expect(shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
   expect(heads > 0 && keys.size(1) % heads == 0, "keys of all heads");
@@ -227,35 +236,7 @@ at::Tensor attendTokensTo(std::optional<at::Tensor> result, const at::Tensor& im
                                heads,
                                static_cast<float>(epsilon)};
   const auto attend = rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>;
-  if (!result) result = at::empty({keys.size(0), whole.length, whole.width}, image.options());
-  return attend(whole, paddedKeys, paddedValues, operands, *result);
-}
-
-}  // namespace
-
-at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded) {
-  expect(queries.dim() == 3 && queries.numel() > 0, "queries (P, M, C)");
-  const Image whole(image, positions, queries.size(0));
-  expect(queries.size(2) == whole.width && whole.length > 0, "queries as wide as the image");
-  // Prompts that share an image are one with as many more queries.
-  const at::Tensor joined = image.size(0) == 1 ? queries.reshape({1, -1, whole.width}) : queries;
-  const auto attend = rounded && canRound(whole) ? attendImageIn<uint16_t> : attendImageIn<float>;
-  return attend(joined, whole).reshape(queries.sizes());
-}
-
-at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
-                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded) {
-  return attendTokensTo(std::nullopt, image, positions, keys, shifts, values, bias, heads, weight, shift, epsilon,
-                        rounded);
-}
-
-at::Tensor attendTokensInPlace(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                               const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias,
-                               int64_t heads, const at::Tensor& weight, const at::Tensor& shift, double epsilon,
-                               bool rounded) {
-  expect(image.size(0) == keys.size(0) && image.is_contiguous(), "a contiguous image of each prompt");
-  return attendTokensTo(image, image, positions, keys, shifts, values, bias, heads, weight, shift, epsilon, rounded);
+  return attend(whole, paddedKeys, paddedValues, operands);
 }
 
 }  // namespace segsam

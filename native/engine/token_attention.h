@@ -29,10 +29,4 @@ at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, co
                         const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
                         const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded);
 
-/// The same in the memory of the image, which is (P, L, C) and contiguous.
-at::Tensor attendTokensInPlace(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                               const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias,
-                               int64_t heads, const at::Tensor& weight, const at::Tensor& shift, double epsilon,
-                               bool rounded);
-
 }  // namespace segsam

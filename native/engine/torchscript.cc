@@ -14,6 +14,7 @@
 #include "engine/failure.h"
 #include "engine/fused_decoder.h"
 #include "engine/linear.h"
+#include "engine/recycled_memory.h"
 #include "error.h"
 
 namespace segsam {
@@ -190,6 +191,7 @@ class TorchScriptBackend : public Backend {
 std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, at::ScalarType encoderType) {
   // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
+  recycleMemory();
   return std::make_unique<TorchScriptBackend>(files, device, encoderType);
 }
 

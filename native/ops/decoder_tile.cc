@@ -1,7 +1,5 @@
 #include "ops/decoder_tile.h"
 
-#include <vector>
-
 #include "ops/vector_loops.h"
 
 namespace segsam {
@@ -28,42 +26,48 @@ SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t colum
   }
 }
 
-/// @param groups known to the compiler, neighbours are one vector
-SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members, int64_t groups, float* maximum,
-                                    float* sum) {
-  const int64_t count = members * groups;
+/// `kGroups` neighbours, whose number the compiler knows, are one vector.
+template <int64_t kGroups>
+SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members) {
+  const int64_t count = members * kGroups;
   for (int64_t row = 0; row < rows; ++row) {
     float* values = scores + row * count;
-    std::copy_n(values, groups, maximum);
-    for (int64_t i = groups; i < count; i += groups) {
+    float maximum[kGroups];
+    float sum[kGroups] = {};
+    std::copy_n(values, kGroups, maximum);
+    for (int64_t i = kGroups; i < count; i += kGroups) {
 #pragma omp simd
-      for (int64_t j = 0; j < groups; ++j) maximum[j] = values[i + j] > maximum[j] ? values[i + j] : maximum[j];
+      for (int64_t j = 0; j < kGroups; ++j) maximum[j] = values[i + j] > maximum[j] ? values[i + j] : maximum[j];
     }
-    for (int64_t i = 0; i < count; i += groups) {
+    for (int64_t i = 0; i < count; i += kGroups) {
 #pragma omp simd
-      for (int64_t j = 0; j < groups; ++j) values[i + j] -= maximum[j];
+      for (int64_t j = 0; j < kGroups; ++j) values[i + j] -= maximum[j];
     }
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) values[i] = exponential(values[i]);
-    std::fill_n(sum, groups, 0.0f);
-    for (int64_t i = 0; i < count; i += groups) {
+    for (int64_t i = 0; i < count; i += kGroups) {
 #pragma omp simd
-      for (int64_t j = 0; j < groups; ++j) sum[j] += values[i + j];
+      for (int64_t j = 0; j < kGroups; ++j) sum[j] += values[i + j];
     }
 #pragma omp simd
-    for (int64_t j = 0; j < groups; ++j) sum[j] = 1.0f / sum[j];
-    for (int64_t i = 0; i < count; i += groups) {
+    for (int64_t j = 0; j < kGroups; ++j) sum[j] = 1.0f / sum[j];
+    for (int64_t i = 0; i < count; i += kGroups) {
 #pragma omp simd
-      for (int64_t j = 0; j < groups; ++j) values[i + j] *= sum[j];
+      for (int64_t j = 0; j < kGroups; ++j) values[i + j] *= sum[j];
     }
   }
 }
 
-template <int64_t kGroups>
-SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members) {
-  float maximum[kGroups];
-  float sum[kGroups];
-  softmaxGroupsOf(scores, rows, members, kGroups, maximum, sum);
+/// Of any number of groups.
+SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members, int64_t groups) {
+  for (int64_t group = 0; group < rows * groups; ++group) {
+    float* values = scores + group / groups * members * groups + group % groups;
+    float maximum = values[0];
+    for (int64_t i = 1; i < members; ++i) maximum = std::max(maximum, values[i * groups]);
+    float sum = 0.0f;
+    for (int64_t i = 0; i < members; ++i) sum += values[i * groups] = exponential(values[i * groups] - maximum);
+    for (int64_t i = 0; i < members; ++i) values[i * groups] /= sum;
+  }
 }
 
 }  // namespace
@@ -151,8 +155,7 @@ void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups)
     case 8:
       return softmaxGroupsOf<8>(scores, rows, members);
     default:
-      std::vector<float> state(2 * groups);
-      return softmaxGroupsOf(scores, rows, members, groups, state.data(), state.data() + groups);
+      return softmaxGroupsOf(scores, rows, members, groups);
   }
 }
 
