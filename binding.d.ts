@@ -34,6 +34,12 @@ export interface RuntimeInfo {
   bf16: string
 }
 
+/**
+ * Drops all jobs of the process that wait, and waits for those that run; none starts afterwards, and none is settled that
+ * has not ended. For the moment before the process exits.
+ */
+export function stop(): void
+
 /** Live native objects and bytes, process-wide: leak tests and monitoring. */
 export function counters(): { models: number; scenes: number; queued: number; sceneBytes: number }
 

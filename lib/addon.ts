@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import nodeGypBuild from 'node-gyp-build'
 import type * as Binding from '../binding.js'
 import { SegSamError } from './errors.js'
@@ -8,7 +9,7 @@ export type RuntimeInfo = Binding.RuntimeInfo
 export type Device = Binding.ModelOptions['device']
 export type Precision = Binding.ModelOptions['precision']
 
-const ABI_VERSION = 2
+const ABI_VERSION = 3
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
 
 let loaded: Addon | undefined
@@ -42,6 +43,7 @@ function load(): Addon {
         'It was built from other sources: run `npm run build:native` again.',
     )
   }
+  if (isMainThread) process.once('exit', () => binding.stop())
   binding.setErrorClass(SegSamError as new (code: string, message: string) => Error)
   return binding
 }

@@ -41,6 +41,7 @@ const functionCalls: { [K in FunctionName]: Parameters<Addon[K]> } = {
   setErrorClass: [(await import('../lib/errors.js')).SegSamError as new (code: string, message: string) => Error],
   runtimeInfo: [],
   counters: [],
+  stop: [],
   maskStats: [mask, 2, 2],
   connectedComponents: [mask, 2, 2, 8],
   fillHoles: [mask, 2, 2, 0],
@@ -182,6 +183,8 @@ describe('the addon has what binding.d.ts declares, and nothing else', () => {
 
 describe('every declared argument is needed', () => {
   for (const [name, declaration] of declared.functions) {
+    // It would be the last: nothing is computed afterwards.
+    if (name === 'stop') continue
     const call = functionCalls[name as FunctionName] as unknown[]
     const run = (...args: unknown[]) => (native[name as FunctionName] as (...args: unknown[]) => unknown)(...args)
     it(`of ${name}`, () => {

@@ -16,6 +16,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 namespace segsam {
 
@@ -177,6 +180,22 @@ at::ScalarType scalarType(Precision precision) {
       return at::kFloat;
   }
 }
+
+#if defined(_OPENMP)
+int cores() { return at::get_num_threads(); }
+
+void computeOn(int cores) {
+  // Each thread takes libtorch's own number once, in libtorch and in this library, when it first computes.
+  at::get_num_threads();
+  at::internal::lazy_init_num_threads();
+  // at::set_num_threads would hold for threads that begin later, too. MKL and oneDNN go by OpenMP's number.
+  omp_set_num_threads(cores);
+}
+#else
+int cores() { return 1; }
+
+void computeOn(int /*cores*/) {}
+#endif
 
 RuntimeInfo runtimeInfo() {
   CudaState cuda = cudaState();

@@ -26,6 +26,12 @@ Precision resolvePrecision(Precision asked, at::Device device);
 
 at::ScalarType scalarType(Precision precision);
 
+/// On which libtorch computes on the CPU, one thread each; 1 where they cannot be shared out.
+int cores();
+
+/// On how many of them it computes what the calling thread asks for from now on.
+void computeOn(int cores);
+
 /// With which the CPU multiplies bf16: `amx`, `avx512_bf16` or nothing.
 const std::string& bf16Instructions();
 

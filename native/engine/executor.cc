@@ -1,13 +1,14 @@
 #include "engine/executor.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <iterator>
 #include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 
 #include "engine/counters.h"
+#include "engine/device.h"
 #include "error.h"
 
 namespace segsam {
@@ -44,7 +45,7 @@ std::optional<Failure> failureOf(const Body& body) noexcept {
 std::shared_ptr<Executor> Executor::of(const std::string& device) {
   const std::lock_guard lock(registry().mutex);
   auto& executor = registry().executors[device];
-  if (!executor) executor = std::make_shared<Executor>();
+  if (!executor) executor = std::make_shared<Executor>(device == "cpu" ? cores() : 1);
   return executor;
 }
 
@@ -54,7 +55,8 @@ void Executor::submit(std::shared_ptr<Task> task) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
   const Schedule& schedule = task->schedule_;
-  if (!thread_.joinable()) thread_ = std::thread(&Executor::loop, this);
+  const size_t useful = std::min<size_t>(cores_, passes_ + waiting() + 1);
+  if (threads_.size() < useful) threads_.emplace_back(&Executor::loop, this, /*isMain=*/threads_.empty());
   if (schedule.traffic) schedule.traffic->enter(schedule.lane, schedule.limited);
   task->submitted_ = Clock::now();
   queueOf(*task).push_back(std::move(task));
@@ -87,8 +89,17 @@ void Executor::wait(const Task& task) {
   });
 }
 
-bool Executor::isEmpty() const {
-  return std::all_of(lanes_.begin(), lanes_.end(), [](const Queue& queue) { return queue.empty(); });
+size_t Executor::waiting() const {
+  return std::accumulate(lanes_.begin(), lanes_.end(), size_t{0},
+                         [](size_t sum, const Queue& queue) { return sum + queue.size(); });
+}
+
+bool Executor::mayTake(bool isMain) const { return waiting() > 0 && (isMain || (mainComputes_ && freeCores_ > 0)); }
+
+int Executor::coresOfMain() const {
+  const auto others = static_cast<int>(std::min<size_t>(cores_, waiting()));
+  if (2 * (passes_ + 1 + others) < cores_) return freeCores_;
+  return std::max(1, freeCores_ - others);
 }
 
 Executor::Tasks Executor::takeExpired() {
@@ -160,29 +171,35 @@ void Executor::run(const Tasks& tasks) noexcept {
   }
 }
 
-void Executor::loop() {
-  bool first = true;
+void Executor::loop(bool isMain) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !isEmpty(); });
+    changed_.wait(lock, [&] { return stopping_ || mayTake(isMain); });
     if (stopping_) return;
     Tasks tasks = takeExpired();
     const bool expired = !tasks.empty();
     if (!expired) tasks = takeNext();
     counters().queued -= static_cast<int64_t>(tasks.size());
-    running_ = tasks;
-    lock.unlock();
+    running_.insert(running_.end(), tasks.begin(), tasks.end());
     if (expired) {
+      lock.unlock();
       for (const auto& task : tasks) task->end(Failure{kDeadlineExceeded, "The deadline passed before it started"});
+      lock.lock();
     } else {
+      const int taken = isMain ? coresOfMain() : 1;
+      freeCores_ -= taken;
+      ++passes_;
+      if (isMain) mainComputes_ = true;
+      changed_.notify_all();
+      lock.unlock();
+      if (cores_ > 1) computeOn(taken);
       run(tasks);
+      lock.lock();
+      freeCores_ += taken;
+      --passes_;
+      if (isMain) mainComputes_ = false;
     }
-    // exit() runs handlers in the reverse order of their registration. Registered after a first task, this one runs
-    // before those of the objects that libtorch made during that task, so that no task computes while they are
-    // destroyed.
-    if (!expired && std::exchange(first, false)) std::atexit(&Executor::stopAll);
-    lock.lock();
-    running_.clear();
+    for (const auto& task : tasks) running_.erase(std::find(running_.begin(), running_.end(), task));
     changed_.notify_all();
     lock.unlock();
     tasks.clear();
@@ -199,7 +216,10 @@ void Executor::stop() {
     dropped.swap(lanes_);
     changed_.notify_all();
   }
-  if (thread_.joinable()) thread_.join();
+  // None is added any more.
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
 }
 
 void Executor::stopAll() {

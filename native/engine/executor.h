@@ -37,7 +37,8 @@ class Task {
   Task(std::shared_ptr<Work> work, Schedule schedule) : work_(std::move(work)), schedule_(std::move(schedule)) {}
   virtual ~Task() = default;
 
-  /// On the executor's thread, once, when it has run or its deadline has passed. A task that was dropped does not end.
+  /// On a thread of the executor, once, when it has run or its deadline has passed. A task that was dropped does not
+  /// end.
   virtual void end(const std::optional<Failure>& failure) noexcept = 0;
 
  protected:
@@ -50,21 +51,33 @@ class Task {
   Clock::time_point submitted_;
 };
 
-/// The one thread that computes on a device, and its queue. All of the process shares it: libtorch keeps one pool of
-/// OpenMP threads per calling thread, and CUDA wants thread affinity.
+/// What computes on a device, and its queue. All of the process shares it: libtorch keeps one pool of OpenMP threads
+/// per calling thread, and CUDA wants thread affinity.
+///
+/// One thread, the main one, takes tasks one after the other. On several cores of the CPU it computes on all of them
+/// while nothing else waits. What waits when it takes a task has helpers, threads that compute on one core each, and
+/// leaves it the other cores: many tasks are done sooner side by side, without the threads of one waiting for each
+/// other. No task starts before there is a core for it, because OpenMP's threads spin while they wait. Where fewer
+/// tasks are there than half the cores, one after the other on all cores is as fast, and there is no helper.
 ///
 /// Interactive tasks go before those of the batch lane, but while one of these waits, every fifth run is theirs. Within
-/// a lane the order is that of submission, except that a task takes along what waits in its lane and joins it.
+/// a lane they start in the order of submission, except that a task takes along what waits in its lane and joins it.
 class Executor {
  public:
   static constexpr int kInteractiveRuns = 4;
 
-  /// The executor of the device named `device` (`cpu`, `cuda:0`, ...); its thread starts with the first task.
+  /// The executor of the device named `device` (`cpu`, `cuda:0`, ...); its threads start when they are first needed.
   static std::shared_ptr<Executor> of(const std::string& device);
 
-  Executor() = default;
+  /// Ends all executors, as their destructors do. Before the process exits: exit() destroys objects that libtorch
+  /// computes with, some of which it makes in later tasks than others, so that no handler of exit() would be in time.
+  static void stopAll();
+
+  /// @param cores that it shares out among tasks; 1: tasks run one after the other
+  explicit Executor(int cores = 1) : cores_(cores), freeCores_(cores) {}
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
+  /// Drops what waits and waits for what runs.
   ~Executor();
 
   /// @throws Error QUEUE_FULL
@@ -82,16 +95,20 @@ class Executor {
   using Tasks = std::vector<std::shared_ptr<Task>>;
   using Queue = std::deque<std::shared_ptr<Task>>;
 
-  void loop();
+  void loop(bool isMain);
   void stop();
-  static void stopAll();
 
-  bool isEmpty() const;
+  /// With the lock, as all of these.
+  size_t waiting() const;
+  bool mayTake(bool isMain) const;
+  /// On how many cores the main thread computes what it took.
+  int coresOfMain() const;
   Queue& queueOf(const Task& task) { return lanes_[static_cast<int>(task.schedule_.lane)]; }
-  /// Those whose deadline has passed. With the lock.
+  /// Those whose deadline has passed.
   Tasks takeExpired();
-  /// What is computed next, in one pass. With the lock.
+  /// What is computed next, in one pass.
   Tasks takeNext();
+
   static void run(const Tasks& tasks) noexcept;
 
   std::mutex mutex_;
@@ -100,8 +117,14 @@ class Executor {
   /// Since a task of the batch lane had its turn, or none waited.
   int interactiveRuns_ = 0;
   Tasks running_;
+  const int cores_;
+  int freeCores_;
+  /// Passes that are computed now.
+  int passes_ = 0;
+  bool mainComputes_ = false;
   bool stopping_ = false;
-  std::thread thread_;
+  /// The main one first.
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace segsam

@@ -38,7 +38,7 @@ struct ClassSet {
   uint64_t id;
 };
 
-/// A loaded bundle. All methods but the getters are for the device's executor thread.
+/// A loaded bundle. All methods but the getters are for the threads of the device's executor.
 class Model {
  public:
   /// @throws Error BUNDLE_INVALID, DEVICE_UNAVAILABLE, OUT_OF_MEMORY

@@ -166,19 +166,21 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
       room -= count;
     }
   }
+  const Conditioning conditioning = classes == nullptr ? Conditioning{} : conditionedOn(model, *classes);
   if (chunks.size() == 1 || !model.options().device.is_cpu()) {
-    for (const auto& parts : chunks) decodeChunk(model, classes, parts);
+    for (const auto& parts : chunks) decodeChunk(model, classes, conditioning, parts);
     return;
   }
   // Each core computes chunks of its own, which wait for nothing.
-  if (classes != nullptr) conditionedOn(model, *classes);
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inferenceOfThread;
-    for (int64_t i = begin; i < end; ++i) decodeChunk(model, classes, chunks[i]);
+    for (int64_t i = begin; i < end; ++i) decodeChunk(model, classes, conditioning, chunks[i]);
   });
 }
 
-const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) {
+Conditioning Scene::conditionedOn(Model& model, const ClassSet& classes) {
+  // Who comes while it is computed waits for it.
+  const std::lock_guard lock(conditioningMutex_);
   if (!conditioning_ || conditionedClasses_ != classes.id) {
     conditioning_ = model.backend().condition(features_, classes.vectors);
     conditionedClasses_ = classes.id;
@@ -186,8 +188,10 @@ const Conditioning& Scene::conditionedOn(Model& model, const ClassSet& classes) 
   return *conditioning_;
 }
 
-void Scene::decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts) {
-  const ChunkOutput output = classes == nullptr ? decodeBinary(model, parts) : decodeNamed(model, *classes, parts);
+void Scene::decodeChunk(Model& model, const ClassSet* classes, const Conditioning& conditioning,
+                        const std::vector<DecodeRequest>& parts) {
+  const ChunkOutput output =
+      classes == nullptr ? decodeBinary(model, parts) : decodeNamed(model, *classes, conditioning, parts);
   if (model.options().device.is_cpu()) {
     writeOnHost(output, parts, frame_);
   } else {
@@ -201,12 +205,12 @@ ChunkOutput Scene::decodeBinary(Model& model, const std::vector<DecodeRequest>& 
   return binaryOutput(output, countOf(parts), model.options().maskSize);
 }
 
-ChunkOutput Scene::decodeNamed(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts) {
+ChunkOutput Scene::decodeNamed(Model& model, const ClassSet& classes, const Conditioning& conditioning,
+                               const std::vector<DecodeRequest>& parts) {
   const int64_t side = model.options().maskSize;
   const int64_t count = countOf(parts);
   const DecoderInput input = inputOf(parts, frame_, model.options());
-  const DecoderOutput output =
-      model.backend().decode(features_, conditionedOn(model, classes), input.points, input.labels, input.mask);
+  const DecoderOutput output = model.backend().decode(features_, conditioning, input.points, input.labels, input.mask);
 
   expectShape(output.semanticLogits, {count, 1, side, side}, "decoder.pt: decode's semantic logits");
   expectShape(output.promptedClassLogits, {count, classes.size + 1}, "decoder.pt: decode's SO class logits");

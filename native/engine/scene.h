@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -17,7 +18,7 @@ struct SceneMeter {
   std::atomic<int64_t> bytes{0};
 };
 
-/// One encoded image. `decode` is for the device's executor thread.
+/// One encoded image. `decode` is for the threads of the device's executor.
 class Scene {
  public:
   Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter);
@@ -44,15 +45,18 @@ class Scene {
   int64_t bytes() const { return bytes_; }
 
  private:
-  const Conditioning& conditionedOn(Model& model, const ClassSet& classes);
-  void decodeChunk(Model& model, const ClassSet* classes, const std::vector<DecodeRequest>& parts);
+  Conditioning conditionedOn(Model& model, const ClassSet& classes);
+  void decodeChunk(Model& model, const ClassSet* classes, const Conditioning& conditioning,
+                   const std::vector<DecodeRequest>& parts);
   ChunkOutput decodeBinary(Model& model, const std::vector<DecodeRequest>& parts);
-  ChunkOutput decodeNamed(Model& model, const ClassSet& classes, const std::vector<DecodeRequest>& parts);
+  ChunkOutput decodeNamed(Model& model, const ClassSet& classes, const Conditioning& conditioning,
+                          const std::vector<DecodeRequest>& parts);
 
   Features features_;
   Frame frame_;
   std::shared_ptr<SceneMeter> meter_;
   int64_t bytes_;
+  std::mutex conditioningMutex_;
   /// That of the class set decoded with last: interactive use repeats it.
   std::optional<Conditioning> conditioning_;
   uint64_t conditionedClasses_ = 0;

@@ -8,7 +8,7 @@
 
 namespace segsam {
 
-/// What a task computes, on the executor's thread. Throws where it fails.
+/// What a task computes, on a thread of the executor. Throws where it fails.
 class Work {
  public:
   virtual ~Work() = default;

@@ -1,5 +1,6 @@
 #include "engine/counters.h"
 #include "engine/device.h"
+#include "engine/executor.h"
 #include "error.h"
 #include "napi/cancellation.h"
 #include "napi/environment.h"
@@ -12,7 +13,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int kAbiVersion = 2;
+constexpr int kAbiVersion = 3;
 
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -61,6 +62,11 @@ Napi::Value countersFunction(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value stop(const Napi::CallbackInfo& info) {
+  Executor::stopAll();
+  return info.Env().Undefined();
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Environment& environment = Environment::create(env);
   const auto define = [&](const char* name, const Napi::Function& value) {
@@ -75,6 +81,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));
   exports.Set("runtimeInfo", Napi::Function::New(env, runtimeInfoFunction, "runtimeInfo"));
   exports.Set("counters", Napi::Function::New(env, countersFunction, "counters"));
+  exports.Set("stop", Napi::Function::New(env, stop, "stop"));
   addMaskFunctions(env, exports);
   return exports;
 }

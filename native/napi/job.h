@@ -16,14 +16,14 @@ namespace segsam {
 
 // The life of a job, and the rules that keep it safe.
 //
-// A promise method starts a Job on the JavaScript thread. The executor thread runs its work, perhaps together with that
-// of others, then ends the job, which goes to the environment's Completions; the JavaScript thread calls `result` and
-// settles the promise, exactly once.
+// A promise method starts a Job on the JavaScript thread. A thread of the executor runs its work, perhaps together with
+// that of others, then ends the job, which goes to the environment's Completions; the JavaScript thread calls `result`
+// and settles the promise, exactly once.
 //
 // 1. Only the JavaScript thread creates, reads or deletes references. So work, `result` and the references are
 //    cleared when the job is settled or abandoned, both on that thread; what the executor may destroy later is empty.
 // 2. Work touches no Node-API value. It reads and writes memory that the kept references keep alive.
-// 3. An environment that goes away first closes its Completions, drops its waiting jobs and waits for a running one.
+// 3. An environment that goes away first closes its Completions, drops its waiting jobs and waits for those that run.
 //    Nothing of it is touched after that, and no promise is settled: there is no one left to see it.
 // 4. The thread-safe function is called under the lock of Completions and only while it is open.
 
@@ -38,7 +38,7 @@ class Job : public Task, public std::enable_shared_from_this<Job> {
   static Napi::Value start(Napi::Env env, std::shared_ptr<Executor> executor, const Napi::Value& cancellation,
                            std::shared_ptr<Work> work, Schedule schedule, Result result,
                            const std::vector<Napi::Value>& kept = {});
-  /// Work that joins no other, neither limited nor counted. It runs on the executor thread and throws to reject.
+  /// Work that joins no other, neither limited nor counted. It runs on a thread of the executor and throws to reject.
   static Napi::Value start(Napi::Env env, std::shared_ptr<Executor> executor, const Napi::Value& cancellation,
                            std::function<void()> work, Result result, const std::vector<Napi::Value>& kept = {});
 

@@ -2,19 +2,23 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "check.h"
 #include "engine/counters.h"
 #include "engine/decode_output.h"
+#include "engine/device.h"
 #include "engine/failure.h"
 #include "engine/image.h"
 #include "engine/model.h"
@@ -75,6 +79,7 @@ class FakeBackend : public Backend {
   }
   DecoderOutput decode(const Features&, const Conditioning& conditioning, const at::Tensor& points,
                        const at::Tensor& labels, const std::optional<at::Tensor>&) override {
+    const std::lock_guard lock(mutex);
     lastPoints = points;
     lastLabels = labels;
     const int64_t count = points.size(0);
@@ -97,6 +102,8 @@ class FakeBackend : public Backend {
 
   int64_t side = 8;
   int conditioned = 0;
+  /// Chunks are decoded at the same time.
+  std::mutex mutex;
   std::vector<int64_t> chunks;
   at::Tensor lastPoints;
   at::Tensor lastLabels;
@@ -622,6 +629,63 @@ TEST("a TorchScript bundle is loaded, converted and run through") {
     EXPECT(decoded.masks[0] == 1 && decoded.masks[32 * 16] == 0);
     // The mean of the features is 25, half of which is padding: class logits 3 + 25, 6 + 25 and 0.
     EXPECT_NEAR(decoded.classProbabilities[1], 1 / (1 + std::exp(-3.0)), 1e-5);
+  }
+}
+
+TEST("what is computed at the same time is what is computed alone, on one scene with several class sets, too") {
+  constexpr int kThreads = 3;
+  constexpr int kRounds = 3;
+  ModelOptions options = TinyBundle::options();
+  options.imageSize = 256;
+  options.maskSize = 128;
+  options.textWidth = 256;
+  const auto model = Model::load({SEG_SAM_TINY "/encoder.pt", SEG_SAM_TINY "/decoder.pt", std::nullopt}, options);
+  const auto pixels = noise(300 * 200);
+  const Image image = imageOf(pixels, PixelType::kUint8, 300, 200, 1);
+  const std::vector<float> points{80, 90, 200, 60};
+  const std::vector<int32_t> labels{1, 1};
+
+  struct Results {
+    std::vector<at::Tensor> features;
+    std::vector<Decoded> decoded;
+  };
+  std::shared_ptr<Scene> scene;
+  std::array<std::shared_ptr<const ClassSet>, kThreads> sets;
+  const auto compute = [&](int thread) {
+    computeOn(1);
+    Results results;
+    for (int round = 0; round < kRounds; ++round) {
+      results.features.push_back(model->encode({image})[0]->features()[0]);
+      const ClassSet& set = *sets[(thread + round) % kThreads];
+      Decoded decoded(*scene, 2, 3, options.maskSize, set.size);
+      scene->decode(*model, {2, 1, points.data(), labels.data(), nullptr}, &set, 0, decoded.views);
+      results.decoded.push_back(std::move(decoded));
+    }
+    return results;
+  };
+  std::thread([&] {
+    computeOn(1);
+    scene = model->encode({image})[0];
+    const auto values = noise(kThreads * options.textWidth);
+    const std::vector<float> sentences(values.begin(), values.end());
+    for (int i = 0; i < kThreads; ++i)
+      sets[i] = model->prepareClasses(sentences.data(), std::vector<int32_t>(i + 1, 1));
+  }).join();
+  std::array<Results, kThreads> together;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back([&, i] { together[i] = compute(i); });
+  for (auto& thread : threads) thread.join();
+  for (int i = 0; i < kThreads; ++i) {
+    Results alone;
+    std::thread([&] { alone = compute(i); }).join();
+    for (int round = 0; round < kRounds; ++round) {
+      EXPECT(at::equal(together[i].features[round], alone.features[round]));
+      const Decoded& found = together[i].decoded[round];
+      const Decoded& expected = alone.decoded[round];
+      EXPECT(found.masks == expected.masks && found.logits == expected.logits && found.iou == expected.iou);
+      EXPECT(found.semanticLogits == expected.semanticLogits && found.presence == expected.presence);
+      EXPECT(found.classProbabilities == expected.classProbabilities);
+    }
   }
 }
 

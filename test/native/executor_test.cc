@@ -1,12 +1,17 @@
 #include "engine/executor.h"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -58,7 +63,7 @@ struct NotedWork : Work {
   bool isBad;
 };
 
-/// Holds the executor's thread until it is opened.
+/// Holds a thread of an executor until it is opened.
 class Gate {
  public:
   void pass() {
@@ -77,10 +82,10 @@ class Gate {
   bool open_ = false;
 };
 
-/// An executor whose thread is held, so that what is submitted waits, until `finish`.
+/// An executor whose cores are all held, so that what is submitted waits, until `finish` or `release`.
 class HeldExecutor {
  public:
-  HeldExecutor() {
+  explicit HeldExecutor(int cores = 1) : executor(cores) {
     holder_ = call([this] {
       started_.open();
       gate_.pass();
@@ -94,10 +99,13 @@ class HeldExecutor {
     tasks_.push_back(task);
     executor.submit(task);
   }
-  /// Lets it run, and waits for all that were submitted.
-  void finish() {
+  void release() {
     gate_.open();
     executor.wait(*holder_);
+  }
+  /// Lets it run, and waits for all that were submitted.
+  void finish() {
+    release();
     for (const auto& task : tasks_) executor.wait(*task);
   }
 
@@ -108,6 +116,23 @@ class HeldExecutor {
   Gate started_;
   std::shared_ptr<Call> holder_;
   std::vector<std::shared_ptr<Call>> tasks_;
+};
+
+/// A task that holds its thread.
+struct HeldCall {
+  void finish(Executor& executor) {
+    gate.open();
+    executor.wait(*task);
+  }
+
+  Gate started;
+  Gate gate;
+  int cores = 0;
+  std::shared_ptr<Call> task = call([this] {
+    cores = at::get_num_threads();
+    started.open();
+    gate.pass();
+  });
 };
 
 Schedule inLane(Lane lane, std::shared_ptr<Traffic> traffic = nullptr) {
@@ -274,6 +299,159 @@ TEST("a full queue refuses a task, but not one that need not have room") {
   stats = traffic->stats();
   EXPECT(stats.queued[0] == 0 && stats.queued[1] == 0 && stats.running == 0);
   EXPECT((stats.outcomes == std::array<int64_t, kOutcomes>{2, 0, 1, 0, 2}));
+}
+
+TEST("tasks that wait run at the same time, each on a core of its own, and one that is alone has all of them") {
+  HeldExecutor held(4);
+  std::latch together(3);
+  std::vector<int> cores(3);
+  for (int& each : cores) {
+    held.submit(call([&] {
+      each = at::get_num_threads();
+      together.arrive_and_wait();
+    }));
+  }
+  held.finish();
+  std::sort(cores.begin(), cores.end());
+  EXPECT_EQUAL(cores, (std::vector<int>{1, 1, 2}));
+  for (int i = 0; i < 2; ++i) {
+    HeldCall alone;
+    held.executor.submit(alone.task);
+    alone.finish(held.executor);
+    EXPECT_EQUAL(alone.cores, 4);
+  }
+}
+
+TEST("more tasks than cores all run, as many at a time as there are cores") {
+  constexpr int kCores = 3;
+  constexpr int kTasks = 60;
+  HeldExecutor held(kCores);
+  std::latch together(kCores);
+  std::atomic<int> started = 0;
+  std::atomic<int> running = 0;
+  std::atomic<int> most = 0;
+  for (int i = 0; i < kTasks; ++i) {
+    held.submit(call([&] {
+      const int now = ++running;
+      for (int known = most; known < now && !most.compare_exchange_weak(known, now);) {
+      }
+      if (++started <= kCores) together.arrive_and_wait();
+      --running;
+    }));
+  }
+  held.finish();
+  EXPECT_EQUAL(started.load(), kTasks);
+  EXPECT_EQUAL(most.load(), kCores);
+  EXPECT_EQUAL(counters().queued.load(), 0);
+}
+
+TEST("no task starts beside one that computes on all cores") {
+  Executor executor(2);
+  HeldCall first;
+  executor.submit(first.task);
+  first.started.pass();
+  std::atomic<bool> firstEnded = false;
+  bool inTurn = false;
+  const auto second = call([&] { inTurn = firstEnded; });
+  executor.submit(second);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  firstEnded = true;
+  first.finish(executor);
+  executor.wait(*second);
+  EXPECT(inTurn);
+  EXPECT_EQUAL(first.cores, 2);
+}
+
+TEST("few tasks on many cores run one after the other, on all of them") {
+  for (const auto& [cores, tasks] : std::vector<std::pair<int, int>>{{5, 2}, {16, 7}}) {
+    HeldExecutor held(cores);
+    std::vector<std::thread::id> threads;
+    for (int i = 0; i < tasks; ++i) {
+      held.submit(call([&, expected = cores] {
+        threads.push_back(std::this_thread::get_id());
+        EXPECT_EQUAL(at::get_num_threads(), expected);
+      }));
+    }
+    held.finish();
+    EXPECT_EQUAL(threads, std::vector<std::thread::id>(tasks, threads[0]));
+  }
+}
+
+TEST("a helper takes what comes, in the order of the lanes, drops it and lets it expire, as the main thread does") {
+  HeldExecutor held(2);
+  HeldCall onMain;
+  HeldCall onHelper;
+  held.submit(onMain.task);
+  held.submit(onHelper.task);
+  held.release();
+  onMain.started.pass();
+  onHelper.started.pass();
+  EXPECT(onMain.cores == 1 && onHelper.cores == 1);
+
+  std::string order;
+  std::vector<std::shared_ptr<Call>> tasks;
+  const auto submit = [&](char name, const Schedule& schedule) {
+    tasks.push_back(call([&order, name] { order += name; }, schedule));
+    held.submit(tasks.back());
+    return tasks.back();
+  };
+  for (int i = 0; i < 3; ++i) submit('b', inLane(Lane::kBatch));
+  const auto dropped = submit('x', inLane(Lane::kInteractive));
+  Schedule late = inLane(Lane::kInteractive);
+  late.deadline = Clock::now();
+  const auto expired = submit('x', late);
+  for (int i = 0; i < 10; ++i) submit('i', inLane(Lane::kInteractive));
+  EXPECT(!held.executor.drop(*onHelper.task) && !held.executor.drop(*onMain.task));
+  EXPECT(held.executor.drop(*dropped));
+
+  onHelper.finish(held.executor);
+  for (const auto& task : tasks) held.executor.wait(*task);
+  EXPECT_EQUAL(order, std::string("iiiibiiiibiib"));
+  EXPECT(expired->code == kDeadlineExceeded && dropped->code == "not ended");
+  EXPECT_EQUAL(onMain.task->code, std::string("not ended"));
+  EXPECT_EQUAL(counters().queued.load(), 0);
+  onMain.finish(held.executor);
+}
+
+TEST("a pass that fails beside another fails alone") {
+  HeldExecutor held(2);
+  std::latch together(2);
+  std::vector<std::shared_ptr<Call>> calls;
+  for (const bool isBad : {true, false}) {
+    calls.push_back(call([&together, isBad] {
+      together.arrive_and_wait();
+      if (isBad) throw Error(kRuntime, "bad");
+    }));
+    held.submit(calls.back());
+  }
+  held.finish();
+  EXPECT(calls[0]->code == kRuntime && calls[1]->code == "done");
+}
+
+TEST("an executor that ends waits for all that run, and drops what waits") {
+  HeldCall first;
+  HeldCall second;
+  std::weak_ptr<Call> waiting;
+  std::thread opener;
+  {
+    HeldExecutor held(2);
+    held.executor.submit(first.task);
+    held.executor.submit(second.task);
+    held.release();
+    first.started.pass();
+    second.started.pass();
+    const auto task = call([] {});
+    waiting = task;
+    held.executor.submit(task);
+    opener = std::thread([&] {
+      first.gate.open();
+      second.gate.open();
+    });
+  }
+  opener.join();
+  EXPECT(first.task->code == "done" && second.task->code == "done");
+  EXPECT(waiting.expired());
+  EXPECT_EQUAL(counters().queued.load(), 0);
 }
 
 TEST("times are summed up over the last of them") {
