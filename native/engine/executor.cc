@@ -9,6 +9,7 @@
 
 #include "engine/counters.h"
 #include "engine/device.h"
+#include "engine/recycled_memory.h"
 #include "error.h"
 
 namespace segsam {
@@ -171,10 +172,20 @@ void Executor::run(const Tasks& tasks) noexcept {
   }
 }
 
+void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
+  const auto ready = [&] { return stopping_ || mayTake(isMain); };
+  if (isMain && !changed_.wait_for(lock, idle_, ready)) {
+    lock.unlock();
+    releaseRecycledMemory();
+    lock.lock();
+  }
+  changed_.wait(lock, ready);
+}
+
 void Executor::loop(bool isMain) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return stopping_ || mayTake(isMain); });
+    waitForTask(lock, isMain);
     if (stopping_) return;
     Tasks tasks = takeExpired();
     const bool expired = !tasks.empty();

@@ -65,6 +65,8 @@ class Task {
 class Executor {
  public:
   static constexpr int kInteractiveRuns = 4;
+  /// So long after its last task an executor gives back the memory that tasks use again.
+  static constexpr std::chrono::milliseconds kIdle{10'000};
 
   /// The executor of the device named `device` (`cpu`, `cuda:0`, ...); its threads start when they are first needed.
   static std::shared_ptr<Executor> of(const std::string& device);
@@ -74,7 +76,8 @@ class Executor {
   static void stopAll();
 
   /// @param cores that it shares out among tasks; 1: tasks run one after the other
-  explicit Executor(int cores = 1) : cores_(cores), freeCores_(cores) {}
+  explicit Executor(int cores = 1, std::chrono::milliseconds idle = kIdle)
+      : cores_(cores), idle_(idle), freeCores_(cores) {}
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
   /// Drops what waits and waits for what runs.
@@ -96,6 +99,8 @@ class Executor {
   using Queue = std::deque<std::shared_ptr<Task>>;
 
   void loop(bool isMain);
+  /// Until there is a task, or it stops.
+  void waitForTask(std::unique_lock<std::mutex>& lock, bool isMain);
   void stop();
 
   /// With the lock, as all of these.
@@ -118,6 +123,7 @@ class Executor {
   int interactiveRuns_ = 0;
   Tasks running_;
   const int cores_;
+  const std::chrono::milliseconds idle_;
   int freeCores_;
   /// Passes that are computed now.
   int passes_ = 0;

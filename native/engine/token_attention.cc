@@ -120,16 +120,13 @@ at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
       const float* ofPrompt = padded.const_data_ptr<float>() + prompt * columns * image.width;
       sums[prompt][task % partsOfPrompt] =
           attendPart<T>(image, prompt, first, std::min(image.length, first + kTilesOfPart * kTile), ofPrompt, columns);
-      if (partsOfPrompt > 1) continue;
-      merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
-      sums[prompt].clear();
     }
   });
-  if (partsOfPrompt > 1) {
-    for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t prompt = begin; prompt < end; ++prompt) {
       merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
     }
-  }
+  });
   return result;
 }
 

@@ -192,7 +192,10 @@ std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device dev
   // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
   recycleMemory();
-  return std::make_unique<TorchScriptBackend>(files, device, encoderType);
+  auto backend = std::make_unique<TorchScriptBackend>(files, device, encoderType);
+  // Of the weights as they were read, in another type or another order.
+  releaseRecycledMemory();
+  return backend;
 }
 
 }  // namespace segsam

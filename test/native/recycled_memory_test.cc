@@ -1,0 +1,83 @@
+#include "engine/recycled_memory.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "check.h"
+#include "engine/executor.h"
+
+using namespace segsam;
+
+namespace {
+
+constexpr int64_t kLarge = 8 << 20;
+
+at::Tensor block(int64_t bytes) { return at::empty({bytes}, at::kByte); }
+
+class NoWork : public SingleWork {
+ public:
+  void run() override {}
+};
+
+class NoTask : public Task {
+ public:
+  NoTask() : Task(std::make_shared<NoWork>(), {}) {}
+  void end(const std::optional<Failure>& /*failure*/) noexcept override {}
+};
+
+}  // namespace
+
+#if defined(__GLIBC__)
+
+TEST("a large block is used again, by what has almost its size") {
+  recycleMemory();
+  releaseRecycledMemory();
+  void* first = block(kLarge).data_ptr();
+  EXPECT(recycledMemoryUse().kept >= kLarge);
+  const at::Tensor again = block(kLarge - kLarge / 16);
+  EXPECT_EQUAL(again.data_ptr(), first);
+  EXPECT_EQUAL(recycledMemoryUse().kept, 0);
+  const at::Tensor other = block(kLarge);
+  EXPECT(other.data_ptr() != first);
+}
+
+TEST("what is kept and what is in use are never more than was in use at once") {
+  recycleMemory();
+  releaseRecycledMemory();
+  const int64_t before = recycledMemoryUse().used;
+  for (int64_t i = 1; i <= 20; ++i) {
+    block(kLarge * i / 2);
+    const RecycledMemoryUse use = recycledMemoryUse();
+    EXPECT_EQUAL(use.used, before);
+    EXPECT(use.kept <= kLarge * i / 2 + kLarge / 64);
+  }
+}
+
+TEST("memory of libtorch from before is given back as any other") {
+  auto* allocator = c10::GetCPUAllocator();
+  recycleMemory();
+  releaseRecycledMemory();
+  void* small = allocator->raw_allocate(100);
+  void* large = allocator->raw_allocate(kLarge);
+  c10::GetCPUAllocator()->raw_deallocate(small);
+  c10::GetCPUAllocator()->raw_deallocate(large);
+  c10::GetCPUAllocator()->raw_deallocate(nullptr);
+  releaseRecycledMemory();
+  EXPECT_EQUAL(recycledMemoryUse().kept, 0);
+}
+
+TEST("an executor that has nothing to do gives memory back") {
+  recycleMemory();
+  block(kLarge);
+  EXPECT(recycledMemoryUse().kept > 0);
+  Executor executor(1, std::chrono::milliseconds(1));
+  executor.submit(std::make_shared<NoTask>());
+  while (recycledMemoryUse().kept > 0) std::this_thread::yield();
+  EXPECT_EQUAL(recycledMemoryUse().kept, 0);
+}
+
+#endif
