@@ -74,8 +74,8 @@ export interface ModelFiles {
 export interface ModelOptions {
   device: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
   /**
-   * Arithmetic of the image encoder; the decoders run in fp32. `auto`: bf16 where the device multiplies it in hardware,
-   * else fp16 on CUDA and fp32 on the CPU.
+   * Arithmetic of the image encoder. `auto`: bf16 where the device multiplies it in hardware, else fp16 on CUDA and
+   * fp32 on the CPU. The decoders run in fp32, but for bf16 on the CPU, which their products with the image take, too.
    */
   precision: 'auto' | 'fp32' | 'bf16' | 'fp16'
   /** Side S of the square the encoder sees. */

@@ -39,8 +39,8 @@ export interface LoadOptions {
   /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
   device?: Device
   /**
-   * Arithmetic of the image encoder; the decoders run in fp32. `auto` (default): bf16 where the device multiplies it in
-   * hardware, else fp16 on CUDA and fp32 on the CPU.
+   * Arithmetic of the image encoder. `auto` (default): bf16 where the device multiplies it in hardware, else fp16 on CUDA and
+   * fp32 on the CPU. The decoders run in fp32, but for bf16 on the CPU, which their products with the image take, too.
    */
   precision?: Precision
   /**

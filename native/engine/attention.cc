@@ -5,13 +5,11 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
-#include <exception>
 #include <limits>
 #include <memory>
 #include <vector>
 
 #include "engine/brgemm_context.h"
-#include "engine/device.h"
 #include "engine/operators.h"
 #include "ops/softmax_tile.h"
 
@@ -197,24 +195,6 @@ at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
     }
   });
   return grid.out.transpose(1, 2);
-}
-
-/// Whether oneDNN takes packed operands here; it can be told to leave out instructions (ONEDNN_MAX_CPU_ISA).
-bool multipliesPackedBf16() {
-  static const bool works = [] {
-    if (bf16Instructions().empty()) return false;
-    const std::vector<c10::BFloat16> a(2, 1.0f);
-    const std::vector<c10::BFloat16> b = {1.0f, 2.0f, 3.0f, 4.0f};
-    std::vector<float> product(2);
-    try {
-      const BrgemmContext context(/*packed=*/true);
-      cpublas::brgemm(1, 2, 2, 2, 2, 2, false, a.data(), b.data(), product.data(), /*is_vnni=*/true);
-    } catch (const std::exception&) {
-      return false;
-    }
-    return product == std::vector<float>{3.0f, 7.0f};
-  }();
-  return works;
 }
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_grid: expected ", what); }

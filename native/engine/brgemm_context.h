@@ -17,4 +17,8 @@ class BrgemmContext {
   bool packed_;
 };
 
+/// Whether oneDNN multiplies packed bfloat16 here, with instructions for it; it can be told to leave out some
+/// (ONEDNN_MAX_CPU_ISA).
+bool multipliesPackedBf16();
+
 }  // namespace segsam

@@ -143,7 +143,7 @@ at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWe
   expect(masks.dim() == 3 && masks.size(0) == image.size(0) && masks.size(1) > 0 &&
              masks.size(2) == weights.weight2.size(1),
          "mask vectors (P, K, B)");
-  const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0;
+  const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0 && multipliesPackedBf16();
   const auto upscale = rounded && canRound ? upscaleIn<uint16_t> : upscaleIn<float>;
   return upscale(plain(image), side, weights, masks);
 }

@@ -20,7 +20,7 @@ struct UpscalingWeights {
 ///
 /// @param image (P, side * side, C)
 /// @param masks (P, K, B)
-/// @param rounded whether the convolutions' products take bfloat16
+/// @param rounded whether the convolutions' products take bfloat16, where the CPU multiplies it
 /// @return (P, K, 4 * side, 4 * side)
 at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks,
                         bool rounded);

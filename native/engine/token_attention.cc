@@ -183,8 +183,9 @@ at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::
     std::vector<T> positioned(kTile * std::max(image.width, columns));
     std::vector<float> scores(kTile * columns);
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t prompt = task / tiles;
-      const int64_t first = task % tiles * kTile;
+      // Prompts go round in a tile, so that its positions stay in the cache.
+      const int64_t prompt = task % prompts;
+      const int64_t first = task / prompts * kTile;
       attendTokensTile<T>(image, prompt, first, std::min(kTile, image.length - first), packed[prompt], operands,
                           positioned, scores, result.data_ptr<float>() + (prompt * image.length + first) * image.width);
     }
@@ -193,7 +194,7 @@ at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::
 }
 
 /// Pairs of values must lie side by side in all operands.
-bool canRound(const Image& image) { return image.width % 2 == 0 && image.length % 2 == 0; }
+bool canRound(const Image& image) { return image.width % 2 == 0 && image.length % 2 == 0 && multipliesPackedBf16(); }
 
 }  // namespace
 

@@ -14,7 +14,7 @@ namespace segsam {
 /// @param queries (P, M, C) float32, scaled; M tokens and heads
 /// @param image (P, L, C), or (1, L, C) for all prompts, float32
 /// @param positions (1, L, C) float32
-/// @param rounded whether products take bfloat16
+/// @param rounded whether products take bfloat16, where the CPU multiplies it
 /// @return (P, M, C)
 at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded);
 
