@@ -75,7 +75,8 @@ export interface ModelOptions {
   device: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
   /**
    * Arithmetic of the image encoder. `auto`: bf16 where the device multiplies it in hardware, else fp16 on CUDA and
-   * fp32 on the CPU. The decoders run in fp32, but for bf16 on the CPU, which their products with the image take, too.
+   * fp32 on the CPU. The decoders run in fp32; with bf16 on a CPU that multiplies it, their products over the image
+   * take bf16.
    */
   precision: 'auto' | 'fp32' | 'bf16' | 'fp16'
   /** Side S of the square the encoder sees. */

@@ -40,7 +40,8 @@ export interface LoadOptions {
   device?: Device
   /**
    * Arithmetic of the image encoder. `auto` (default): bf16 where the device multiplies it in hardware, else fp16 on CUDA and
-   * fp32 on the CPU. The decoders run in fp32, but for bf16 on the CPU, which their products with the image take, too.
+   * fp32 on the CPU. The decoders run in fp32; with bf16 on a CPU that multiplies it, their products over the image
+   * take bf16.
    */
   precision?: Precision
   /**

@@ -68,7 +68,7 @@ export class Session {
 
   /**
    * A new session on which the steps of a log have been taken. With the same image, model, device and precision it has
-   * the same masks; what was undone can be redone.
+   * the same masks, within rounding where another number of cores computes; what was undone can be redone.
    *
    * @throws SegSamError `INVALID_ARGUMENT` or `INVALID_PROMPT`, naming the entry; and what the steps raise
    */

@@ -12,6 +12,7 @@
 #include "engine/brgemm_context.h"
 #include "engine/operators.h"
 #include "ops/softmax_tile.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 
@@ -110,7 +111,7 @@ const T* operand(Scratch& scratch, int64_t queries, int64_t keys) {
     scratch.rounded.resize(static_cast<size_t>(queries * even));
     auto* target = reinterpret_cast<uint16_t*>(scratch.rounded.data());
     for (int64_t i = 0; i < queries; ++i) {
-      roundToBf16(scratch.scores.data() + i * keys, keys, target + i * even);
+      roundValues(scratch.scores.data() + i * keys, keys, target + i * even);
       if (even > keys) target[i * even + keys] = 0;
     }
     return scratch.rounded.data();

@@ -174,7 +174,8 @@ void Executor::run(const Tasks& tasks) noexcept {
 
 void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
   const auto ready = [&] { return stopping_ || mayTake(isMain); };
-  if (isMain && !changed_.wait_for(lock, idle_, ready)) {
+  // Memory comes back without a task, too: scenes and models are disposed of.
+  while (isMain && !changed_.wait_for(lock, idle_, ready)) {
     lock.unlock();
     releaseRecycledMemory();
     lock.lock();

@@ -58,7 +58,8 @@ class Task {
 /// while nothing else waits. What waits when it takes a task has helpers, threads that compute on one core each, and
 /// leaves it the other cores: many tasks are done sooner side by side, without the threads of one waiting for each
 /// other. No task starts before there is a core for it, because OpenMP's threads spin while they wait. Where fewer
-/// tasks are there than half the cores, one after the other on all cores is as fast, and there is no helper.
+/// tasks are there than half the cores, they run one after the other on all cores, which should end sooner. Tasks are
+/// counted, not passes: where many of them join, cores may stay idle for one pass.
 ///
 /// Interactive tasks go before those of the batch lane, but while one of these waits, every fifth run is theirs. Within
 /// a lane they start in the order of submission, except that a task takes along what waits in its lane and joins it.

@@ -81,8 +81,8 @@ def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe:
 )"},
       {"TwoWayTransformer", {"layers", "final_attn_token_to_image", "norm_final_attn"}, R"(
 def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
-    queries, keys = getattr(self.layers, "0").fused_forward(tokens, image, tokens, image_pe)
-    queries, keys = getattr(self.layers, "1").fused_forward(queries, keys, tokens, image_pe)
+    queries, keys = getattr(self.layers, "0").forward(tokens, image, tokens, image_pe)
+    queries, keys = getattr(self.layers, "1").forward(queries, keys, tokens, image_pe)
     attended = self.final_attn_token_to_image.fused_attend_image(queries + tokens, keys, image_pe)
     return self.norm_final_attn.forward(queries + attended), keys
 )"},
@@ -96,7 +96,7 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     own = torch.cat([self.iou_token.weight, self.mask_tokens.weight], 0)
     tokens = torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1)
     image = fused.prompted_image(features[0], dense, prompts)
-    tokens, image = self.transformer.fused_forward(image, image_pe.flatten(2).transpose(1, 2).contiguous(), tokens)
+    tokens, image = self.transformer.forward(image, image_pe.flatten(2).transpose(1, 2).contiguous(), tokens)
     mlps = self.output_hypernetworks_mlps
     masks = torch.stack([getattr(mlps, "0").forward(tokens[:, 1]), getattr(mlps, "1").forward(tokens[:, 2]),
                          getattr(mlps, "2").forward(tokens[:, 3]), getattr(mlps, "3").forward(tokens[:, 4])], 1)
@@ -135,10 +135,14 @@ std::vector<Module> partsOf(const Module& module) {
   return parts;
 }
 
-/// Whether a decoder draws its masks as SAM does, from a square image.
-bool drawsAsSam(const Module& decoder) {
-  const Module upscaling = decoder.attr("output_upscaling").toModule();
-  return upscaling.type()->name()->name() == "SamUpscaling";
+/// Whether a class has the parts that its replacement is written for.
+bool hasParts(const Module& part, const Replacement& replacement) {
+  const std::string name = replacement.className;
+  if (name == "TwoWayTransformer") return part.attr("layers").toModule().children().size() == 2;
+  if (name == "MaskDecoder") {
+    return part.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
+  }
+  return true;
 }
 
 /// Whether two methods take and return the same; bundles of earlier versions have others.
@@ -170,6 +174,24 @@ std::string sourceOf(const Replacement& replacement, bool rounded) {
   return source;
 }
 
+/// @return whether the class computes by the operators from now on
+bool replace(Module part, const Replacement& replacement, bool rounded) {
+  const c10::ClassType& type = *part.type();
+  if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) return false;
+  try {
+    if (!hasParts(part, replacement)) return false;
+    part.define(sourceOf(replacement, rounded), std::make_shared<OperatorResolver>());
+    const auto forward = part.find_method("forward");
+    const auto fused = part.find_method("fused_forward");
+    if (!forward || !fused || !isAlike(*forward, *fused)) return false;
+    replaceBody(*forward, *fused);
+    return true;
+  } catch (const std::exception&) {
+    // A class of that name whose parts are others.
+    return false;
+  }
+}
+
 }  // namespace
 
 int64_t fuseDecoder(const Module& module, bool rounded) {
@@ -177,21 +199,7 @@ int64_t fuseDecoder(const Module& module, bool rounded) {
   int64_t changed = 0;
   const std::vector<Module> parts = partsOf(module);
   for (const Replacement& replacement : replacements()) {
-    for (Module part : parts) {
-      const c10::ClassType& type = *part.type();
-      if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) continue;
-      if (replacement.className == std::string("MaskDecoder") && !drawsAsSam(part)) continue;
-      try {
-        part.define(sourceOf(replacement, rounded), std::make_shared<OperatorResolver>());
-      } catch (const std::exception&) {
-        // A class of that name whose parts are others.
-        continue;
-      }
-      const auto fused = part.find_method("fused_forward");
-      if (!fused || !isAlike(part.get_method("forward"), *fused)) continue;
-      replaceBody(part.get_method("forward"), *fused);
-      ++changed;
-    }
+    for (const Module& part : parts) changed += replace(part, replacement, rounded) ? 1 : 0;
   }
   return changed;
 }

@@ -3,12 +3,12 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "engine/brgemm_context.h"
+#include "engine/host_float.h"
 #include "engine/packed_matrix.h"
-#include "ops/decoder_tile.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 
@@ -19,15 +19,10 @@ constexpr int64_t kTile = 64;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "upscale_masks: expected ", what); }
 
-at::Tensor plain(const at::Tensor& tensor) {
-  expect(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "float32 on the CPU");
-  return tensor.contiguous();
-}
-
 /// (C, A, 2, 2) to (C, 4 A): the four places of a position, row by row, with A channels each.
 template <class T>
 PackedMatrix<T> packConvolution(const at::Tensor& weight) {
-  const at::Tensor columns = plain(weight.permute({0, 2, 3, 1})).flatten(1);
+  const at::Tensor columns = hostFloat(weight.permute({0, 2, 3, 1})).flatten(1);
   return {columns.const_data_ptr<float>(), columns.size(0), columns.size(1), columns.size(1)};
 }
 
@@ -92,10 +87,10 @@ template <class T>
 at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks) {
   const Upscaling<T> upscaling{packConvolution<T>(weights.weight1),
                                packConvolution<T>(weights.weight2),
-                               plain(weights.bias1).repeat({4}),
-                               plain(weights.bias2).repeat({4}),
-                               plain(weights.normWeight),
-                               plain(weights.normBias),
+                               hostFloat(weights.bias1).repeat({4}),
+                               hostFloat(weights.bias2).repeat({4}),
+                               hostFloat(weights.normWeight),
+                               hostFloat(weights.normBias),
                                static_cast<float>(weights.epsilon),
                                image.size(2),
                                weights.weight1.size(1),
@@ -103,7 +98,7 @@ at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeigh
   const int64_t prompts = image.size(0);
   const int64_t positions = image.size(1);
   const int64_t count = masks.size(1);
-  const at::Tensor vectors = plain(masks.transpose(1, 2));
+  const at::Tensor vectors = hostFloat(masks.transpose(1, 2));
   std::vector<PackedMatrix<float>> packed;
   for (int64_t prompt = 0; prompt < prompts; ++prompt) {
     packed.emplace_back(vectors.const_data_ptr<float>() + prompt * vectors.stride(0), upscaling.channels, count, count);
@@ -145,7 +140,7 @@ at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWe
          "mask vectors (P, K, B)");
   const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0 && multipliesPackedBf16();
   const auto upscale = rounded && canRound ? upscaleIn<uint16_t> : upscaleIn<float>;
-  return upscale(plain(image), side, weights, masks);
+  return upscale(hostFloat(image), side, weights, masks);
 }
 
 }  // namespace segsam

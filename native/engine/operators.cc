@@ -39,9 +39,8 @@ Operators registerAll() {
   library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",
                torch::dispatch(kKey, &attendImage));
   library->def(
-      "attend_tokens(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int "
-      "heads, "
-      "Tensor weight, Tensor shift, float epsilon, bool rounded) -> Tensor",
+      "attend_tokens(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, "
+      "int heads, Tensor norm_weight, Tensor norm_bias, float epsilon, bool rounded) -> Tensor",
       torch::dispatch(kKey, &attendTokens));
   library->def(
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "

@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "ops/decoder_tile.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 

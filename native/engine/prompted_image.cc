@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "ops/decoder_tile.h"
+#include "engine/host_float.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 
@@ -24,13 +25,10 @@ at::Tensor promptedImage(const at::Tensor& embedding, const at::Tensor& dense, i
          "an embedding (B, C, H, W) and a dense one of its shape");
   expect(prompts % embedding.size(0) == 0 && (dense.size(0) == prompts || dense.size(0) == 1),
          "the prompts of B images");
-  for (const at::Tensor& tensor : {embedding, dense}) {
-    expect(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "float32 on the CPU");
-  }
-  const at::Tensor image = embedding.contiguous();
+  const at::Tensor image = hostFloat(embedding);
   // One value a channel stays so.
   const bool isFlat = dense.stride(2) == 0 && dense.stride(3) == 0;
-  const at::Tensor added = isFlat ? dense.select(3, 0).select(2, 0).contiguous() : dense.contiguous();
+  const at::Tensor added = isFlat ? hostFloat(dense.select(3, 0).select(2, 0)) : hostFloat(dense);
   const int64_t channels = image.size(1);
   const int64_t positions = image.size(2) * image.size(3);
   const int64_t images = std::max(image.size(0) == 1 ? 1 : prompts, dense.size(0));

@@ -22,7 +22,7 @@ constexpr size_t kLeast = 128 << 10;
 class RecyclingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = bytes < kLeast ? c10::alloc_cpu(bytes) : allocateLarge(bytes);
+    void* data = bytes < kLeast ? allocateSmall(bytes) : allocateLarge(bytes);
     return {data, data, &RecyclingAllocator::giveBack, c10::Device(c10::DeviceType::CPU)};
   }
 
@@ -63,6 +63,16 @@ class RecyclingAllocator final : public c10::Allocator {
     instance().keep(block);
   }
 
+  void* allocateSmall(size_t bytes) {
+    void* block = c10::alloc_cpu(bytes);
+    // The C library may give more than was asked for, and only what it gave is known when the block comes back.
+    if (block != nullptr && sizeOf(block) >= kLeast) {
+      const std::lock_guard lock(mutex_);
+      use(block);
+    }
+    return block;
+  }
+
   void* allocateLarge(size_t bytes) {
     std::list<void*> old;
     void* block = nullptr;
@@ -85,7 +95,12 @@ class RecyclingAllocator final : public c10::Allocator {
       }
     }
     for (void* each : old) c10::free_cpu(each);
-    block = c10::alloc_cpu(bytes);
+    try {
+      block = c10::alloc_cpu(bytes);
+    } catch (...) {
+      release();
+      block = c10::alloc_cpu(bytes);
+    }
     const std::lock_guard lock(mutex_);
     use(block);
     return block;
@@ -97,11 +112,16 @@ class RecyclingAllocator final : public c10::Allocator {
     peak_ = std::max(peak_, usedBytes_);
   }
 
-  void keep(void* block) {
+  void keep(void* block) noexcept {
     const std::lock_guard lock(mutex_);
-    kept_.push_back(block);
-    keptBytes_ += static_cast<int64_t>(sizeOf(block));
-    usedBytes_ -= static_cast<int64_t>(sizeOf(block));
+    // A block from before this allocator was never counted.
+    usedBytes_ = std::max<int64_t>(0, usedBytes_ - static_cast<int64_t>(sizeOf(block)));
+    try {
+      kept_.push_back(block);
+      keptBytes_ += static_cast<int64_t>(sizeOf(block));
+    } catch (...) {
+      c10::free_cpu(block);
+    }
   }
 
   std::mutex mutex_;

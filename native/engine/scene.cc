@@ -20,8 +20,9 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 }
 
 constexpr int64_t kPadding = -1;
-/// Memory that a chunk of prompts may take in the decoders, by the estimate below. On the CPU larger chunks take
-/// longer: what one layer writes has left the cache when the next one reads it (docs/performance.md).
+/// Memory that a chunk of prompts may take in the decoders, by the estimate below; each core may compute one. On the
+/// CPU larger chunks take longer: what one layer writes has left the cache when the next one reads it
+/// (docs/performance.md).
 int64_t chunkBytes(at::Device device) { return int64_t{device.is_cpu() ? 160 : 512} << 20; }
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
@@ -167,11 +168,12 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
     }
   }
   const Conditioning conditioning = classes == nullptr ? Conditioning{} : conditionedOn(model, *classes);
-  if (chunks.size() == 1 || !model.options().device.is_cpu()) {
+  // On the CPU each core computes chunks of its own, which wait for nothing, where there are enough of them.
+  const auto count = static_cast<int64_t>(chunks.size());
+  if (count == 1 || !model.options().device.is_cpu() || 2 * count < at::get_num_threads()) {
     for (const auto& parts : chunks) decodeChunk(model, classes, conditioning, parts);
     return;
   }
-  // Each core computes chunks of its own, which wait for nothing.
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inferenceOfThread;
     for (int64_t i = begin; i < end; ++i) decodeChunk(model, classes, conditioning, chunks[i]);

@@ -26,7 +26,8 @@ class Scene {
   Scene& operator=(const Scene&) = delete;
   ~Scene();
 
-  /// Decodes in chunks that bound the memory; no prompt's result depends on the others.
+  /// Decodes in chunks that bound the memory, on the CPU as many of them at once as there are cores; no prompt's result
+  /// depends on the others.
   ///
   /// @param classes null: by the semantic-agnostic decoder alone, where the model `decodesBinary`
   void decode(Model& model, const PromptBatch& prompts, const ClassSet* classes, float threshold,

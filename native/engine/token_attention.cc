@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <vector>
 
 #include "engine/brgemm_context.h"
+#include "engine/host_float.h"
 #include "engine/packed_matrix.h"
-#include "ops/decoder_tile.h"
 #include "ops/softmax_tile.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 
@@ -21,17 +21,12 @@ namespace {
 constexpr int64_t kTile = 128;
 /// Of a prompt's sums that are computed apart: always the same ones, so that the sums are, whatever computes them.
 constexpr int64_t kTilesOfPart = 8;
-/// oneDNN compiles a kernel for each number of columns, so only multiples of these occur.
+/// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of these occur, and few rows.
 constexpr int64_t kColumns = 32;
+constexpr int64_t kRows = 128;
 constexpr int64_t kTokens = 4;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attention between tokens and image: expected ", what); }
-
-/// Contiguous float32 on the CPU.
-at::Tensor plain(const at::Tensor& tensor) {
-  expect(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "float32 on the CPU");
-  return tensor.contiguous();
-}
 
 /// (P, M, C) with rows of zeros up to a multiple.
 at::Tensor padRows(const at::Tensor& rows, int64_t multiple) {
@@ -45,7 +40,7 @@ struct Image {
   int64_t length, width;
 
   Image(const at::Tensor& image, const at::Tensor& positions, int64_t prompts)
-      : image(plain(image)), positions(plain(positions)), length(image.size(1)), width(image.size(2)) {
+      : image(hostFloat(image)), positions(hostFloat(positions)), length(image.size(1)), width(image.size(2)) {
     expect(image.dim() == 3 && (image.size(0) == prompts || image.size(0) == 1), "one image, or one for each prompt");
     expect(positions.dim() == 3 && positions.size(0) == 1 && positions.sizes().slice(1) == image.sizes().slice(1),
            "positions of the image");
@@ -80,7 +75,10 @@ PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_
     transpose(scores.data(), count, columns, weights.data());
     if (first > begin) scaleRows(part.values.data(), columns, image.width, correction.data());
     tile.pack(image.at(prompt, first), count, image.width, image.width);
-    tile.multiply(weights.data(), columns, count, part.values.data(), first > begin);
+    for (int64_t row = 0; row < columns; row += kRows) {
+      tile.multiply(weights.data() + row * count, std::min(kRows, columns - row), count,
+                    part.values.data() + row * image.width, first > begin);
+    }
   }
   return part;
 }
@@ -106,7 +104,7 @@ template <class T>
 at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
   const int64_t prompts = queries.size(0);
   const int64_t rows = queries.size(1);
-  const at::Tensor padded = padRows(plain(queries), kColumns);
+  const at::Tensor padded = padRows(hostFloat(queries), kColumns);
   const int64_t columns = padded.size(1);
   at::Tensor result = at::empty_like(queries, at::MemoryFormat::Contiguous);
   const int64_t tiles = at::divup(image.length, kTile);
@@ -132,7 +130,7 @@ at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
 
 struct TokenOperands {
   at::Tensor shifts;
-  const float *bias, *weight, *shift;
+  const float *bias, *normWeight, *normBias;
   int64_t heads;
   float epsilon;
 };
@@ -158,7 +156,7 @@ void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t
   }
   const T* weights = operand<T>(scores.data(), count * columns, positioned);
   tokens.values.multiply(weights, count, columns, result, true);
-  normaliseRows(result, count, image.width, operands.weight, operands.shift, operands.epsilon);
+  normaliseRows(result, count, image.width, operands.normWeight, operands.normBias, operands.epsilon);
 }
 
 template <class T>
@@ -210,27 +208,27 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
 
 at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
                         const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
-                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded) {
+                        const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded) {
   expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
   expect(shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
   expect(heads > 0 && keys.size(1) % heads == 0, "keys of all heads");
   const Image whole(image, positions, keys.size(0));
-  for (const at::Tensor& vector : {bias, weight, shift}) {
+  for (const at::Tensor& vector : {bias, normWeight, normBias}) {
     expect(vector.dim() == 1 && vector.size(0) == whole.width, "vectors as wide as the image");
   }
   expect(keys.size(2) == whole.width && whole.length > 0, "keys as wide as the image");
-  const at::Tensor paddedKeys = padRows(plain(keys), kTokens * heads);
-  const at::Tensor paddedValues = padRows(plain(values), kTokens * heads);
+  const at::Tensor paddedKeys = padRows(hostFloat(keys), kTokens * heads);
+  const at::Tensor paddedValues = padRows(hostFloat(values), kTokens * heads);
   // A token that does not exist is never attended to.
-  const at::Tensor paddedShifts =
-      at::constant_pad_nd(plain(shifts), {0, paddedKeys.size(1) - keys.size(1)}, -std::numeric_limits<float>::max());
-  const at::Tensor plainBias = plain(bias);
-  const at::Tensor plainWeight = plain(weight);
-  const at::Tensor plainShift = plain(shift);
+  const at::Tensor paddedShifts = at::constant_pad_nd(hostFloat(shifts), {0, paddedKeys.size(1) - keys.size(1)},
+                                                      -std::numeric_limits<float>::max());
+  const at::Tensor plainBias = hostFloat(bias);
+  const at::Tensor plainNormWeight = hostFloat(normWeight);
+  const at::Tensor plainNormBias = hostFloat(normBias);
   const TokenOperands operands{paddedShifts,
                                plainBias.const_data_ptr<float>(),
-                               plainWeight.const_data_ptr<float>(),
-                               plainShift.const_data_ptr<float>(),
+                               plainNormWeight.const_data_ptr<float>(),
+                               plainNormBias.const_data_ptr<float>(),
                                heads,
                                static_cast<float>(epsilon)};
   const auto attend = rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>;

@@ -23,10 +23,10 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
 ///
 /// @param keys (P, N * heads, C) float32, scaled, the heads of a token side by side; values likewise
 /// @param shifts (P, N * heads) float32
-/// @param bias (C), weight (C) and shift (C) of the layer norm: float32
+/// @param bias (C) float32, normWeight and normBias likewise
 /// @return (P, L, C)
 at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
                         const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
-                        const at::Tensor& weight, const at::Tensor& shift, double epsilon, bool rounded);
+                        const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded);
 
 }  // namespace segsam

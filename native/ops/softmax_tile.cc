@@ -58,12 +58,6 @@ void softmaxTile(float* scores, int64_t queries, const TileBias& bias, float sca
 }
 
 SEG_SAM_CLONES
-void roundToBf16(const float* values, int64_t count, uint16_t* rounded) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) rounded[i] = segsam::rounded(values[i]);
-}
-
-SEG_SAM_CLONES
 void scaleRows(float* values, int64_t rows, int64_t width, const float* factors) {
   for (int64_t row = 0; row < rows; ++row) {
     const float factor = factors[row];

@@ -34,9 +34,6 @@ void softmaxTile(float* scores, int64_t queries, const TileBias& bias, float sca
 
 int64_t softmaxScratch(const TileBias& bias);
 
-/// Rounds to the nearest bfloat16, ties to even; no NaN.
-void roundToBf16(const float* values, int64_t count, uint16_t* rounded);
-
 /// rows of `width` values, each scaled by its own factor.
 void scaleRows(float* values, int64_t rows, int64_t width, const float* factors);
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// For files of loops that are compiled for several instruction sets; which one runs is chosen when the library is
-// loaded.
+// What loops share that are compiled for several instruction sets, of which one is chosen when the library is loaded:
+// the attributes, and arithmetic that becomes part of the loop.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__)
 #define SEG_SAM_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))

@@ -198,6 +198,12 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
   for (const char* name : {"::attend_image(", "::attend_tokens(", "::upscale_masks("}) {
     EXPECT_EQUAL(graph.find(name) != std::string::npos, packsLinears());
   }
+  // Tokens among themselves still attend by libtorch, and nothing is computed both ways.
+  size_t plainAttentions = 0;
+  for (size_t at = graph.find("scaled_dot_product"); at != std::string::npos; at = graph.find("scaled_dot", at + 1)) {
+    ++plainAttentions;
+  }
+  if (packsLinears()) EXPECT_EQUAL(plainAttentions, size_t{4});
   at::manual_seed(11);
   const torch::jit::Module loaded = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
   const int64_t channels =
@@ -238,5 +244,7 @@ TEST("a class that only has the name of a decoder's stays as it is") {
   }
   transformer.define("def forward(self, x: Tensor) -> Tensor:\n    return x + self.layers\n");
   EXPECT_EQUAL(fuseDecoder(transformer, false), 0);
+  transformer.eval();
+  transformer = torch::jit::freeze_module(transformer);
   EXPECT_EQUAL(transformer.forward({at::ones({1})}).toTensor().item<float>(), 2);
 }

@@ -58,7 +58,7 @@ TEST("what is kept and what is in use are never more than was in use at once") {
 }
 
 TEST("memory of libtorch from before is given back as any other") {
-  auto* allocator = c10::GetCPUAllocator();
+  auto* allocator = c10::GetDefaultCPUAllocator();
   recycleMemory();
   releaseRecycledMemory();
   void* small = allocator->raw_allocate(100);
@@ -66,18 +66,32 @@ TEST("memory of libtorch from before is given back as any other") {
   c10::GetCPUAllocator()->raw_deallocate(small);
   c10::GetCPUAllocator()->raw_deallocate(large);
   c10::GetCPUAllocator()->raw_deallocate(nullptr);
+  EXPECT(recycledMemoryUse().kept >= kLarge);
+  EXPECT(recycledMemoryUse().used >= 0);
   releaseRecycledMemory();
   EXPECT_EQUAL(recycledMemoryUse().kept, 0);
 }
 
-TEST("an executor that has nothing to do gives memory back") {
+TEST("blocks about the least that is kept are counted alike when they are taken and given back") {
   recycleMemory();
-  block(kLarge);
-  EXPECT(recycledMemoryUse().kept > 0);
+  releaseRecycledMemory();
+  const int64_t before = recycledMemoryUse().used;
+  for (int64_t bytes = (128 << 10) - 300; bytes <= (128 << 10) + 300; ++bytes) block(bytes);
+  EXPECT_EQUAL(recycledMemoryUse().used, before);
+  EXPECT(recycledMemoryUse().kept <= 1 << 20);
+}
+
+TEST("an executor that has nothing to do gives memory back, and again what comes back without a task") {
+  recycleMemory();
   Executor executor(1, std::chrono::milliseconds(1));
   executor.submit(std::make_shared<NoTask>());
-  while (recycledMemoryUse().kept > 0) std::this_thread::yield();
-  EXPECT_EQUAL(recycledMemoryUse().kept, 0);
+  for (int i = 0; i < 3; ++i) {
+    block(kLarge);
+    for (int waits = 0; recycledMemoryUse().kept > 0 && waits < 10'000; ++waits) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQUAL(recycledMemoryUse().kept, 0);
+  }
 }
 
 #endif

@@ -4,7 +4,7 @@
 
 namespace segsam {
 
-// Loops over tiles of float32 rows, for the operators of the decoders. Values that a product takes in bfloat16 are
+// Loops over tiles of float32 rows, for the operators of the engine. Values that a product takes in bfloat16 are
 // rounded to the nearest, ties to even.
 
 /// sum = a + b, `count` values.

@@ -1,4 +1,4 @@
-#include "ops/decoder_tile.h"
+#include "ops/tile_loops.h"
 
 #include "ops/vector_loops.h"
 
