@@ -47,6 +47,7 @@ export {
   SegSam,
 } from './model.js'
 export { drawOverlay, type OverlayObject, type OverlayOptions } from './overlay.js'
+export { defaultBundle } from './package-root.js'
 export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
 export {
   type Hit,

@@ -21,6 +21,7 @@ import { checkedLabelMap, LABEL_MAP_OPTIONS, type LabelMapOptions } from './labe
 import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { checkOptions, parsedOptions } from './options.js'
+import { defaultBundle } from './package-root.js'
 import { Scene, type SegmentOptions } from './scene.js'
 import { contentKey, SceneCache } from './scene-cache.js'
 import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-file.js'
@@ -161,11 +162,11 @@ export class SegSam {
   /**
    * Verifies a bundle (sizes and SHA-256 of its files) and loads it.
    *
-   * @param bundle folder in the format of `docs/bundle.md`
+   * @param bundle folder in the format of `docs/bundle.md`; by default the one that comes with this package
    * @throws SegSamError `BUNDLE_NOT_FOUND`, `BUNDLE_INVALID`, `BUNDLE_TAMPERED`, `ADDON_MISSING`, `LIBTORCH_MISSING`,
    *   `DEVICE_UNAVAILABLE`, `INVALID_ARGUMENT`, `OUT_OF_MEMORY`
    */
-  static async load(bundle: string, options: LoadOptions = {}): Promise<SegSam> {
+  static async load(bundle: string = defaultBundle, options: LoadOptions = {}): Promise<SegSam> {
     checkOptions(options, [
       'device',
       'precision',

@@ -95,7 +95,7 @@ describe('SegSam.load refuses', () => {
       code: 'BUNDLE_NOT_FOUND',
       message: expect.stringMatching(/manifest\.json/),
     })
-    await expect(SegSam.load(undefined as unknown as string)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(SegSam.load(null as unknown as string)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
   it('a file with another hash', async () => {

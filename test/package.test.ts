@@ -43,6 +43,13 @@ describe('the built package', () => {
     expect(await outputOf('main.cjs', `const seg = require('seg-sam')\n;(async () => {${program}})()`)).toBe('40 30\n')
   })
 
+  it('brings a bundle, which is loaded where none is named', async () => {
+    const source = `import { defaultBundle, SegSam } from 'seg-sam'
+      const model = await SegSam.load()
+      console.log(model.info.name, model.info.bundle === defaultBundle)`
+    expect(await outputOf('bundle.mjs', source)).toBe('seg-sam-tiny true\n')
+  })
+
   it('is one and the same for both, so that instanceof holds', async () => {
     const source = `const seg = require('seg-sam')
       import('seg-sam').then((esm) => console.log(esm.SegSamError === seg.SegSamError))`

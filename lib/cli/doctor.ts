@@ -4,8 +4,8 @@ import { Command } from 'commander'
 import { type RuntimeInfo, runtimeInfo } from '../addon.js'
 import { inspectBundle } from '../bundle.js'
 import { SegSamError } from '../errors.js'
+import { defaultBundle, libtorchScript, packageRoot, packageVersion } from '../package-root.js'
 import { oneLine } from './failure.js'
-import { defaultBundle, libtorchScript, packageRoot, packageVersion } from './package-root.js'
 
 interface Check {
   name: string

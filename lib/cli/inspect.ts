@@ -1,6 +1,6 @@
 import { Argument, Command } from 'commander'
 import { type BundleFile, type BundleReport, inspectBundle } from '../bundle.js'
-import { defaultBundle } from './package-root.js'
+import { defaultBundle } from '../package-root.js'
 import { table } from './table.js'
 
 export function inspectCommand(): Command {

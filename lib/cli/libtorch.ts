@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Command } from 'commander'
-import { libtorchScript } from './package-root.js'
+import { libtorchScript } from '../package-root.js'
 
 export function libtorchCommand(): Command {
   return new Command('libtorch')

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
+import { packageVersion } from '../package-root.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exitCodeOf, explain, oneLine } from './failure.js'
 import { inspectCommand } from './inspect.js'
 import { labelCommand } from './label.js'
 import { libtorchCommand } from './libtorch.js'
-import { packageVersion } from './package-root.js'
 import { segmentCommand } from './segment.js'
 import { volumeCommand } from './volume.js'
 

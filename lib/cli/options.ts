@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
+import { defaultBundle } from '../package-root.js'
 import { WINDOW_PRESETS, type WindowChoice } from '../window.js'
-import { defaultBundle } from './package-root.js'
 import { numbers } from './prompt-arguments.js'
 
 export function bundleOption(): Option {

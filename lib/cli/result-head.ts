@@ -1,7 +1,7 @@
 import type { MedicalImage } from '../image.js'
 import type { ModelInfo } from '../model.js'
+import { packageVersion } from '../package-root.js'
 import type { SliceResult } from './input.js'
-import { packageVersion } from './package-root.js'
 
 /** How every `result.json` begins. */
 export interface ResultHead {

@@ -1,5 +1,6 @@
 import type { Mask } from '../mask.js'
 import type { ModelInfo } from '../model.js'
+import { packageVersion } from '../package-root.js'
 import type { Hit, Label } from '../scene.js'
 import type { Axis } from '../volume/axes.js'
 import type { Volume, VolumeWarning } from '../volume.js'
@@ -10,7 +11,6 @@ import type { AbsentMark, VolumePrompt } from '../volume-objects/volume-prompts.
 import type { VolumeObject, VolumeObjects } from '../volume-objects.js'
 import type { AppliedWindow } from '../window.js'
 import type { FormatFiles } from './formats.js'
-import { packageVersion } from './package-root.js'
 
 /** How the results of `seg-sam volume` begin. */
 export interface VolumeResultHead {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** Folder of this package: that of package.json. */
-export const packageRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** The bundle that comes with the package. */
 export const defaultBundle = join(packageRoot, 'models', 'seg-sam-tiny')
