@@ -23,7 +23,7 @@ void expect(bool holds, const char* what) { TORCH_CHECK(holds, "upscale_masks: e
 template <class T>
 PackedMatrix<T> packConvolution(const at::Tensor& weight) {
   const at::Tensor columns = hostFloat(weight.permute({0, 2, 3, 1})).flatten(1);
-  return {columns.const_data_ptr<float>(), columns.size(0), columns.size(1), columns.size(1)};
+  return {columns.const_data_ptr<float>(), columns.size(0), columns.size(1)};
 }
 
 template <class T>
@@ -101,7 +101,7 @@ at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeigh
   const at::Tensor vectors = hostFloat(masks.transpose(1, 2));
   std::vector<PackedMatrix<float>> packed;
   for (int64_t prompt = 0; prompt < prompts; ++prompt) {
-    packed.emplace_back(vectors.const_data_ptr<float>() + prompt * vectors.stride(0), upscaling.channels, count, count);
+    packed.emplace_back(vectors.const_data_ptr<float>() + prompt * vectors.stride(0), upscaling.channels, count);
   }
   at::Tensor result = at::empty({prompts, count, 4 * side, 4 * side}, image.options());
   const int64_t tiles = at::divup(positions, kTile);

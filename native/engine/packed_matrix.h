@@ -35,12 +35,10 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
 
-  /// @param values (depth, columns), its rows `stride` apart
-  PackedMatrix(const float* values, int64_t depth, int64_t columns, int64_t stride) {
-    pack(values, depth, columns, stride);
-  }
+  /// @param values (depth, columns)
+  PackedMatrix(const float* values, int64_t depth, int64_t columns) { pack(values, depth, columns); }
 
-  void pack(const float* values, int64_t depth, int64_t columns, int64_t stride) {
+  void pack(const float* values, int64_t depth, int64_t columns) {
     depth_ = kIsRounded<T> ? depth + (depth & 1) : depth;
     columns_ = columns;
     values_.resize(static_cast<size_t>(depth_ * columns));
@@ -48,16 +46,15 @@ class PackedMatrix {
       T* panel = values_.data() + column * depth_;
       const int64_t width = std::min(kProductPanel, columns - column);
       if constexpr (kIsRounded<T>) {
-        interleave(values + column, depth, width, stride, panel);
+        interleave(values + column, depth, width, columns, panel);
       } else {
         for (int64_t row = 0; row < depth; ++row) {
-          std::copy_n(values + row * stride + column, width, panel + row * width);
+          std::copy_n(values + row * columns + column, width, panel + row * width);
         }
       }
     }
   }
 
-  int64_t depth() const { return depth_; }
   int64_t columns() const { return columns_; }
 
   /// product (rows, columns) = x times this, or that added to it.

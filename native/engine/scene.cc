@@ -170,7 +170,7 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   const Conditioning conditioning = classes == nullptr ? Conditioning{} : conditionedOn(model, *classes);
   // On the CPU each core computes chunks of its own, which wait for nothing, where there are enough of them.
   const auto count = static_cast<int64_t>(chunks.size());
-  if (count == 1 || !model.options().device.is_cpu() || 2 * count < at::get_num_threads()) {
+  if (!model.options().device.is_cpu() || 2 * count < at::get_num_threads()) {
     for (const auto& parts : chunks) decodeChunk(model, classes, conditioning, parts);
     return;
   }

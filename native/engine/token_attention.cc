@@ -52,29 +52,43 @@ struct Image {
   const float* positionsAt(int64_t position) const { return positions.const_data_ptr<float>() + position * width; }
 };
 
+/// For each prompt, its rows (P, M, C) as the columns of a product with the image.
+template <class T>
+std::vector<PackedMatrix<T>> packColumns(const at::Tensor& rows) {
+  const int64_t columns = rows.size(1);
+  const int64_t width = rows.size(2);
+  std::vector<PackedMatrix<T>> packed(rows.size(0));
+  at::parallel_for(0, rows.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> transposed(width * columns);
+    for (int64_t prompt = begin; prompt < end; ++prompt) {
+      transpose(rows.const_data_ptr<float>() + prompt * columns * width, columns, width, transposed.data());
+      packed[prompt].pack(transposed.data(), width, columns);
+    }
+  });
+  return packed;
+}
+
 /// What a part of the image adds to the sums of one prompt.
 struct PartialSums {
   std::vector<float> maximum, sum, values;
 };
 
 template <class T>
-PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const float* queries,
-                       int64_t columns) {
+PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const PackedMatrix<T>& queries) {
+  const int64_t columns = queries.columns();
   PartialSums part{std::vector<float>(columns, -std::numeric_limits<float>::infinity()), std::vector<float>(columns),
                    std::vector<float>(columns * image.width)};
-  std::vector<float> scores(kTile * columns), correction(columns), transposed(image.width * columns);
+  std::vector<float> scores(kTile * columns), correction(columns);
   std::vector<T> positioned(kTile * image.width), weights(kTile * columns);
-  transpose(queries, columns, image.width, transposed.data());
-  const PackedMatrix<T> products(transposed.data(), image.width, columns, columns);
   PackedMatrix<T> tile;
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t count = std::min(kTile, end - first);
     addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
-    products.multiply(positioned.data(), count, image.width, scores.data(), false);
+    queries.multiply(positioned.data(), count, image.width, scores.data(), false);
     softmaxColumns(scores.data(), count, columns, part.maximum.data(), part.sum.data(), correction.data());
     transpose(scores.data(), count, columns, weights.data());
     if (first > begin) scaleRows(part.values.data(), columns, image.width, correction.data());
-    tile.pack(image.at(prompt, first), count, image.width, image.width);
+    tile.pack(image.at(prompt, first), count, image.width);
     for (int64_t row = 0; row < columns; row += kRows) {
       tile.multiply(weights.data() + row * count, std::min(kRows, columns - row), count,
                     part.values.data() + row * image.width, first > begin);
@@ -104,8 +118,7 @@ template <class T>
 at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
   const int64_t prompts = queries.size(0);
   const int64_t rows = queries.size(1);
-  const at::Tensor padded = padRows(hostFloat(queries), kColumns);
-  const int64_t columns = padded.size(1);
+  const std::vector<PackedMatrix<T>> packed = packColumns<T>(padRows(hostFloat(queries), kColumns));
   at::Tensor result = at::empty_like(queries, at::MemoryFormat::Contiguous);
   const int64_t tiles = at::divup(image.length, kTile);
   const int64_t partsOfPrompt = at::divup(tiles, kTilesOfPart);
@@ -115,9 +128,8 @@ at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t prompt = task / partsOfPrompt;
       const int64_t first = task % partsOfPrompt * kTilesOfPart * kTile;
-      const float* ofPrompt = padded.const_data_ptr<float>() + prompt * columns * image.width;
-      sums[prompt][task % partsOfPrompt] =
-          attendPart<T>(image, prompt, first, std::min(image.length, first + kTilesOfPart * kTile), ofPrompt, columns);
+      const int64_t last = std::min(image.length, first + kTilesOfPart * kTile);
+      sums[prompt][task % partsOfPrompt] = attendPart<T>(image, prompt, first, last, packed[prompt]);
     }
   });
   at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
@@ -135,27 +147,21 @@ struct TokenOperands {
   float epsilon;
 };
 
-/// What one prompt's tokens multiply.
 template <class T>
-struct PackedTokens {
-  PackedMatrix<T> keys, values;
-};
-
-template <class T>
-void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t count, const PackedTokens<T>& tokens,
-                      const TokenOperands& operands, std::vector<T>& positioned, std::vector<float>& scores,
-                      float* result) {
-  const int64_t columns = tokens.keys.columns();
+void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t count, const PackedMatrix<T>& keys,
+                      const PackedMatrix<T>& values, const TokenOperands& operands, std::vector<T>& positioned,
+                      std::vector<float>& scores, float* result) {
+  const int64_t columns = keys.columns();
   addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
   const float* shifts = operands.shifts.const_data_ptr<float>() + prompt * columns;
   for (int64_t row = 0; row < count; ++row) std::copy_n(shifts, columns, scores.data() + row * columns);
-  tokens.keys.multiply(positioned.data(), count, image.width, scores.data(), true);
+  keys.multiply(positioned.data(), count, image.width, scores.data(), true);
   softmaxGroups(scores.data(), count, columns / operands.heads, operands.heads);
   for (int64_t row = 0; row < count; ++row) {
     addValues(image.at(prompt, first + row), operands.bias, image.width, result + row * image.width);
   }
   const T* weights = operand<T>(scores.data(), count * columns, positioned);
-  tokens.values.multiply(weights, count, columns, result, true);
+  values.multiply(weights, count, columns, result, true);
   normaliseRows(result, count, image.width, operands.normWeight, operands.normBias, operands.epsilon);
 }
 
@@ -165,16 +171,11 @@ at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::
   const int64_t prompts = keys.size(0);
   const int64_t columns = keys.size(1);
   at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options());
-  std::vector<PackedTokens<T>> packed(prompts);
-  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> transposed(image.width * columns);
-    for (int64_t prompt = begin; prompt < end; ++prompt) {
-      const int64_t offset = prompt * columns * image.width;
-      transpose(keys.const_data_ptr<float>() + offset, columns, image.width, transposed.data());
-      packed[prompt].keys.pack(transposed.data(), image.width, columns, columns);
-      packed[prompt].values.pack(values.const_data_ptr<float>() + offset, columns, image.width, image.width);
-    }
-  });
+  const std::vector<PackedMatrix<T>> packedKeys = packColumns<T>(keys);
+  std::vector<PackedMatrix<T>> packedValues(prompts);
+  for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+    packedValues[prompt].pack(values.const_data_ptr<float>() + prompt * columns * image.width, columns, image.width);
+  }
   const int64_t tiles = at::divup(image.length, kTile);
   at::parallel_for(0, prompts * tiles, 1, [&](int64_t begin, int64_t end) {
     const BrgemmContext context(kIsRounded<T>);
@@ -184,8 +185,9 @@ at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::
       // Prompts go round in a tile, so that its positions stay in the cache.
       const int64_t prompt = task % prompts;
       const int64_t first = task / prompts * kTile;
-      attendTokensTile<T>(image, prompt, first, std::min(kTile, image.length - first), packed[prompt], operands,
-                          positioned, scores, result.data_ptr<float>() + (prompt * image.length + first) * image.width);
+      attendTokensTile<T>(image, prompt, first, std::min(kTile, image.length - first), packedKeys[prompt],
+                          packedValues[prompt], operands, positioned, scores,
+                          result.data_ptr<float>() + (prompt * image.length + first) * image.width);
     }
   });
   return result;
