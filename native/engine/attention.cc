@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "engine/brgemm_context.h"
 #include "engine/operators.h"
+#include "engine/packed_matrix.h"
 #include "ops/softmax_tile.h"
 #include "ops/tile_loops.h"
 
@@ -56,18 +58,88 @@ void packInterleaved(const T* source, int64_t sourceStride, int64_t rows, int64_
   }
 }
 
+template <class T>
+const T* rowsOf(const at::Tensor& tensor, int64_t b, int64_t h, int64_t row) {
+  return tensor.const_data_ptr<T>() + b * tensor.stride(0) + h * tensor.stride(1) + row * tensor.stride(2);
+}
+
+/// As products take it.
+template <class T>
+using Operand = std::conditional_t<kTogether<T> == 1, float, uint16_t>;
+
+template <class T>
+const Operand<T>* bitsOf(const T* values) {
+  return reinterpret_cast<const Operand<T>*>(values);
+}
+
+/// Memory of one thread.
+struct Scratch {
+  std::vector<float> scores, biasH, biasW, sums, maximum, sum, correction, softmax, products;
+  std::vector<c10::BFloat16> rounded;
+};
+
+void toFloat(const float* source, int64_t count, float* target) { std::copy_n(source, count, target); }
+
+void toFloat(const c10::BFloat16* source, int64_t count, float* target) {
+  std::transform(source, source + count, target, [](c10::BFloat16 value) { return static_cast<float>(value); });
+}
+
+/// The position bias of queries, from the rows and columns of the grid's keys.
+template <class T>
+class Bias {
+ public:
+  /// Each query's own: (B, heads, N, H) and (B, heads, N, W).
+  Bias(const at::Tensor& biasH, const at::Tensor& biasW)
+      : gridRows(biasH.size(3)), gridColumns(biasW.size(3)), biasH_(biasH), biasW_(biasW) {}
+
+  /// A query's products with the relative positions, of which `tables` has a column each.
+  explicit Bias(const PositionTables& tables)
+      : gridRows((tables.rows.size(1) + 1) / 2), gridColumns((tables.columns.size(1) + 1) / 2) {
+    tableH_.pack(tables.rows.template const_data_ptr<float>(), tables.rows.size(0), tables.rows.size(1));
+    tableW_.pack(tables.columns.template const_data_ptr<float>(), tables.columns.size(0), tables.columns.size(1));
+  }
+
+  const int64_t gridRows, gridColumns;
+
+  /// Of `count` queries from `first` on: biasH (count, H) and biasW (count, W) of the scratch.
+  void of(const at::Tensor& q, int64_t b, int64_t h, int64_t first, int64_t count, Scratch& scratch) const {
+    scratch.biasH.resize(count * gridRows);
+    scratch.biasW.resize(count * gridColumns);
+    if (biasH_.defined()) {
+      toFloat(rowsOf<T>(biasH_, b, h, first), count * gridRows, scratch.biasH.data());
+      toFloat(rowsOf<T>(biasW_, b, h, first), count * gridColumns, scratch.biasW.data());
+      return;
+    }
+    const auto* queries = bitsOf(rowsOf<T>(q, b, h, first));
+    const auto place = [&](const PackedMatrix<Operand<T>>& table, int64_t size, auto indexOf, float* bias) {
+      scratch.products.resize(count * table.columns());
+      table.multiply(queries, count, q.stride(2), scratch.products.data(), false);
+      for (int64_t i = 0; i < count; ++i) {
+        const float* products = scratch.products.data() + i * table.columns() + size - 1 - indexOf(first + i);
+        std::copy_n(products, size, bias + i * size);
+      }
+    };
+    place(
+        tableH_, gridRows, [&](int64_t position) { return position / gridColumns; }, scratch.biasH.data());
+    place(
+        tableW_, gridColumns, [&](int64_t position) { return position % gridColumns; }, scratch.biasW.data());
+  }
+
+ private:
+  at::Tensor biasH_, biasW_;
+  PackedMatrix<Operand<T>> tableH_, tableW_;
+};
+
 /// The parts of one call that all tiles share.
 template <class T>
 struct Grid {
   int64_t batch, heads, positions, width, gridRows, gridColumns;
   /// Grid rows in a tile of keys.
   int64_t tileRows;
-  at::Tensor q, biasH, biasW, packedK, packedV, out;
+  at::Tensor q, packedK, packedV, out;
   float scale;
+  const Bias<T>& bias;
 
-  const T* data(const at::Tensor& tensor, int64_t b, int64_t h, int64_t row) const {
-    return tensor.const_data_ptr<T>() + b * tensor.stride(0) + h * tensor.stride(1) + row * tensor.stride(2);
-  }
   int64_t packedRows() const { return at::divup(positions, kTogether<T>) * kTogether<T>; }
   T* keys(int64_t head, int64_t tile) const {
     return packedK.data_ptr<T>() + head * positions * width + tile * tileRows * gridColumns * width;
@@ -84,21 +156,9 @@ void packHead(const Grid<T>& grid, const at::Tensor& k, const at::Tensor& v, int
   for (int64_t row = 0, tile = 0; row < grid.gridRows; row += grid.tileRows, ++tile) {
     const int64_t first = row * grid.gridColumns;
     const int64_t count = std::min(grid.tileRows, grid.gridRows - row) * grid.gridColumns;
-    packTransposed(grid.data(k, b, h, first), k.stride(2), count, grid.width, grid.keys(head, tile));
-    packInterleaved(grid.data(v, b, h, first), v.stride(2), count, grid.width, grid.values(head, tile));
+    packTransposed(rowsOf<T>(k, b, h, first), k.stride(2), count, grid.width, grid.keys(head, tile));
+    packInterleaved(rowsOf<T>(v, b, h, first), v.stride(2), count, grid.width, grid.values(head, tile));
   }
-}
-
-/// Memory of one thread.
-struct Scratch {
-  std::vector<float> scores, biasH, biasW, sums, maximum, sum, correction, softmax;
-  std::vector<c10::BFloat16> rounded;
-};
-
-void toFloat(const float* source, int64_t count, float* target) { std::copy_n(source, count, target); }
-
-void toFloat(const c10::BFloat16* source, int64_t count, float* target) {
-  std::transform(source, source + count, target, [](c10::BFloat16 value) { return static_cast<float>(value); });
 }
 
 /// The exponentials as the second product wants them: of bfloat16 an even number to the row.
@@ -125,10 +185,7 @@ void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count
   const int64_t b = head / grid.heads;
   const int64_t h = head % grid.heads;
   const auto rows = static_cast<size_t>(count);
-  scratch.biasH.resize(rows * grid.gridRows);
-  scratch.biasW.resize(rows * grid.gridColumns);
-  toFloat(grid.data(grid.biasH, b, h, first), count * grid.gridRows, scratch.biasH.data());
-  toFloat(grid.data(grid.biasW, b, h, first), count * grid.gridColumns, scratch.biasW.data());
+  grid.bias.of(grid.q, b, h, first, count, scratch);
   scratch.maximum.assign(rows, -std::numeric_limits<float>::infinity());
   scratch.sum.assign(rows, 0.0f);
   scratch.correction.assign(rows, 0.0f);
@@ -137,7 +194,7 @@ void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count
     const int64_t tileRows = std::min(grid.tileRows, grid.gridRows - row);
     const int64_t keys = tileRows * grid.gridColumns;
     scratch.scores.resize(rows * keys);
-    cpublas::brgemm(count, keys, grid.width, grid.q.stride(2), keys, keys, false, grid.data(grid.q, b, h, first),
+    cpublas::brgemm(count, keys, grid.width, grid.q.stride(2), keys, keys, false, rowsOf<T>(grid.q, b, h, first),
                     grid.keys(head, tile), scratch.scores.data(), kPacked);
     const TileBias bias{scratch.biasH.data() + row, scratch.biasW.data(), tileRows, grid.gridColumns, grid.gridRows};
     scratch.softmax.resize(static_cast<size_t>(softmaxScratch(bias)));
@@ -158,22 +215,20 @@ void attendBlock(const Grid<T>& grid, int64_t head, int64_t first, int64_t count
 
 /// In T, whose values the products take; `q` and the others are of that type.
 template <class T>
-at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& biasH,
-                    const at::Tensor& biasW, double scale) {
+at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Bias<T>& bias, double scale) {
   Grid<T> grid{q.size(0),
                q.size(1),
                q.size(2),
                q.size(3),
-               biasH.size(3),
-               biasW.size(3),
+               bias.gridRows,
+               bias.gridColumns,
                0,
                q,
-               biasH.contiguous(),
-               biasW.contiguous(),
                {},
                {},
                {},
-               static_cast<float>(scale)};
+               static_cast<float>(scale),
+               bias};
   // An even number of keys in all tiles but the last.
   grid.tileRows = std::max<int64_t>(1, kKeys / grid.gridColumns);
   if (grid.tileRows > 1) grid.tileRows -= grid.tileRows % 2;
@@ -233,12 +288,30 @@ at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   expect(q.device().is_cpu(), "tensors on the CPU");
   const bool isBf16 = q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16();
   const auto type = isBf16 ? at::kBFloat16 : at::kFloat;
-  const auto rowsOf = [&](const at::Tensor& tensor) {
+  const auto typedRows = [&](const at::Tensor& tensor) {
     const at::Tensor typed = tensor.to(type);
     return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.contiguous();
   };
-  const auto attend = isBf16 ? attendIn<c10::BFloat16> : attendIn<float>;
-  return attend(rowsOf(q), rowsOf(k), rowsOf(v), biasH.to(type), biasW.to(type), scale).to(q.scalar_type());
+  const auto attend = [&](auto zero) {
+    using T = decltype(zero);
+    const Bias<T> bias(biasH.to(type).contiguous(), biasW.to(type).contiguous());
+    return attendIn<T>(typedRows(q), typedRows(k), typedRows(v), bias, scale).to(q.scalar_type());
+  };
+  return isBf16 ? attend(c10::BFloat16()) : attend(0.0f);
+}
+
+at::Tensor attendRelative(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PositionTables& tables,
+                          double scale) {
+  expect(q.dim() == 4 && k.sizes() == q.sizes() && v.sizes() == q.sizes(), "q, k and v of one shape (B, heads, N, D)");
+  for (const at::Tensor& table : {tables.rows, tables.columns}) {
+    expect(table.dim() == 2 && table.size(0) == q.size(3) && table.size(1) % 2 == 1, "tables (D, an odd number)");
+    expect(table.is_contiguous() && table.scalar_type() == at::kFloat, "tables of float32");
+  }
+  expect((tables.rows.size(1) + 1) / 2 * ((tables.columns.size(1) + 1) / 2) == q.size(2), "tables of q's grid");
+  expect(q.numel() > 0 && q.stride(3) == 1, "at least one value, those of a row side by side");
+  if (q.scalar_type() == at::kFloat) return attendIn<float>(q, k, v, Bias<float>(tables), scale);
+  expect(q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16(), "float32 or bfloat16");
+  return attendIn<c10::BFloat16>(q, k, v, Bias<c10::BFloat16>(tables), scale);
 }
 
 int64_t fuseAttention(const torch::jit::Module& module) {

@@ -16,6 +16,18 @@ namespace segsam {
 at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& biasH,
                       const at::Tensor& biasW, double scale);
 
+/// Relative positions of a grid's rows and columns, in the order in which keys follow each other: (D, 2H - 1) and
+/// (D, 2W - 1) float32. Column H - 1 + d belongs to a key that lies d rows below its query.
+struct PositionTables {
+  at::Tensor rows;
+  at::Tensor columns;
+};
+
+/// The same, where a query's biases are its products with the relative positions. Of float32, or of bfloat16 where the
+/// processor multiplies it.
+at::Tensor attendRelative(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PositionTables& tables,
+                          double scale);
+
 /// Lets a module's functions `attend_masked` and `attend_folded` (models/seg_sam/image_encoder.py) be `attendGrid`,
 /// before it is frozen.
 ///

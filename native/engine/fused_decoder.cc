@@ -1,18 +1,10 @@
 #include "engine/fused_decoder.h"
 
-#include <torch/csrc/jit/frontend/resolver.h>
-#include <torch/csrc/jit/frontend/sugared_value.h>
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-
-#include <algorithm>
-#include <exception>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "engine/class_replacement.h"
 #include "engine/linear.h"
-#include "engine/operators.h"
 
 namespace segsam {
 
@@ -20,16 +12,9 @@ namespace {
 
 using torch::jit::Module;
 
-/// What takes the place of a class's `forward`, and what it needs of the class.
-struct Replacement {
-  const char* className;
-  std::vector<const char*> attributes;
-  const char* source;
-};
-
-/// `fused` is this addon's namespace of operators; names of methods are this addon's, too.
-const std::vector<Replacement>& replacements() {
-  static const std::vector<Replacement> all = {
+/// Written with ROUNDED for whether products take bfloat16.
+std::vector<Replacement> replacements() {
+  return {
       {"TokenAttention", {"q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_width"}, R"(
 def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
     prompts = tokens.size(0)
@@ -79,13 +64,16 @@ def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe:
                                                               self.norm4.weight, self.norm4.bias)
     return queries, keys
 )"},
-      {"TwoWayTransformer", {"layers", "final_attn_token_to_image", "norm_final_attn"}, R"(
+      {"TwoWayTransformer",
+       {"layers", "final_attn_token_to_image", "norm_final_attn"},
+       R"(
 def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
     queries, keys = getattr(self.layers, "0").forward(tokens, image, tokens, image_pe)
     queries, keys = getattr(self.layers, "1").forward(queries, keys, tokens, image_pe)
     attended = self.final_attn_token_to_image.fused_attend_image(queries + tokens, keys, image_pe)
     return self.norm_final_attn.forward(queries + attended), keys
-)"},
+)",
+       [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
       {"MaskDecoder",
        {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
         "iou_prediction_head"},
@@ -105,90 +93,17 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     logits = fused.upscale_masks(image, dense.size(2), getattr(up, "0").weight, getattr(up, "0").bias, norm.weight,
                                  norm.bias, norm.eps, getattr(up, "3").weight, getattr(up, "3").bias, masks, ROUNDED)
     return logits, self.iou_prediction_head.forward(tokens[:, 0])
-)"},
+)",
+       [](const Module& part) {
+         return part.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
+       }},
   };
-  return all;
 }
 
-/// Finds this addon's operators under `fused`.
-class OperatorResolver : public torch::jit::Resolver {
- public:
-  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction& method,
-                                                         const torch::jit::SourceRange& range) override {
-    if (name != "fused") return torch::jit::nativeResolver()->resolveValue(name, method, range);
-    return std::make_shared<torch::jit::BuiltinModule>(Operators::registered().nameSpace);
-  }
-};
-
-bool has(const c10::ClassType& type, const std::vector<const char*>& attributes) {
-  return std::all_of(attributes.begin(), attributes.end(), [&](const char* name) { return type.hasAttribute(name); });
-}
-
-/// One part of each class.
-std::vector<Module> partsOf(const Module& module) {
-  std::vector<Module> parts;
-  for (const Module& part : module.modules()) {
-    const bool known =
-        std::any_of(parts.begin(), parts.end(), [&](const Module& other) { return other.type() == part.type(); });
-    if (!known) parts.push_back(part);
-  }
-  return parts;
-}
-
-/// Whether a class has the parts that its replacement is written for.
-bool hasParts(const Module& part, const Replacement& replacement) {
-  const std::string name = replacement.className;
-  if (name == "TwoWayTransformer") return part.attr("layers").toModule().children().size() == 2;
-  if (name == "MaskDecoder") {
-    return part.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
-  }
-  return true;
-}
-
-/// Whether two methods take and return the same; bundles of earlier versions have others.
-bool isAlike(const torch::jit::Method& method, const torch::jit::Method& other) {
-  const auto types = [](const std::vector<c10::Argument>& arguments) {
-    std::vector<std::string> names;
-    for (const c10::Argument& argument : arguments) names.push_back(argument.name() + argument.type()->str());
-    return names;
-  };
-  const c10::FunctionSchema& a = method.function().getSchema();
-  const c10::FunctionSchema& b = other.function().getSchema();
-  return types(a.arguments()) == types(b.arguments()) && types(a.returns()) == types(b.returns());
-}
-
-void replaceBody(const torch::jit::Method& method, const torch::jit::Method& other) {
-  const auto graph = method.graph();
-  const torch::jit::WithInsertPoint start(*graph->nodes().begin());
-  const auto outputs = torch::jit::insertGraph(*graph, *other.graph(), graph->inputs());
-  for (size_t i = 0; i < outputs.size(); ++i) graph->block()->replaceOutput(i, outputs[i]);
-  torch::jit::EliminateDeadCode(graph);
-}
-
-std::string sourceOf(const Replacement& replacement, bool rounded) {
-  std::string source = replacement.source;
+void setRounded(std::string& source, bool rounded) {
   const std::string name = "ROUNDED";
   for (size_t at = source.find(name); at != std::string::npos; at = source.find(name)) {
     source.replace(at, name.size(), rounded ? "True" : "False");
-  }
-  return source;
-}
-
-/// @return whether the class computes by the operators from now on
-bool replace(Module part, const Replacement& replacement, bool rounded) {
-  const c10::ClassType& type = *part.type();
-  if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) return false;
-  try {
-    if (!hasParts(part, replacement)) return false;
-    part.define(sourceOf(replacement, rounded), std::make_shared<OperatorResolver>());
-    const auto forward = part.find_method("forward");
-    const auto fused = part.find_method("fused_forward");
-    if (!forward || !fused || !isAlike(*forward, *fused)) return false;
-    replaceBody(*forward, *fused);
-    return true;
-  } catch (const std::exception&) {
-    // A class of that name whose parts are others.
-    return false;
   }
 }
 
@@ -196,12 +111,9 @@ bool replace(Module part, const Replacement& replacement, bool rounded) {
 
 int64_t fuseDecoder(const Module& module, bool rounded) {
   if (!packsLinears()) return 0;
-  int64_t changed = 0;
-  const std::vector<Module> parts = partsOf(module);
-  for (const Replacement& replacement : replacements()) {
-    for (const Module& part : parts) changed += replace(part, replacement, rounded) ? 1 : 0;
-  }
-  return changed;
+  std::vector<Replacement> all = replacements();
+  for (Replacement& replacement : all) setRounded(replacement.source, rounded);
+  return replaceClasses(module, all);
 }
 
 }  // namespace segsam

@@ -1,7 +1,6 @@
 #include "engine/linear.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/native/CPUBlas.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
@@ -10,66 +9,38 @@
 
 #include "engine/brgemm_context.h"
 #include "engine/operators.h"
+#include "engine/packed_weight.h"
+#include "engine/row_blocks.h"
 
 namespace segsam {
 
 namespace {
 
-namespace cpublas = at::native::cpublas;
 using torch::jit::Node;
 
-constexpr int64_t kPanel = 64;
-/// Of the summed dimension at a time: so much of the two operands stays in a core's second-level cache.
-constexpr int64_t kDepth = 768;
-/// oneDNN compiles a kernel for each number of rows, so only few numbers occur: these, and all that are smaller.
-constexpr int64_t kRowCounts[] = {128, 64, 32, 16};
 /// Multiplications below which a second thread costs more than it saves.
 constexpr int64_t kLeastOfThread = 1 << 19;
-
-struct RowBlock {
-  int64_t first;
-  int64_t count;
-};
-
-std::vector<RowBlock> rowBlocks(int64_t rows) {
-  std::vector<RowBlock> blocks;
-  for (int64_t first = 0; first < rows;) {
-    int64_t count = rows - first;
-    for (int64_t allowed : kRowCounts) {
-      if (count < allowed) continue;
-      count = allowed;
-      break;
-    }
-    blocks.push_back({first, count});
-    first += count;
-  }
-  return blocks;
-}
 
 struct Product {
   const float* x;
   int64_t stride;
-  int64_t depth;
-  const float* packed;
+  PackedWeight<float> weight;
   const float* bias;
   float* out;
-  int64_t features;
 };
 
 /// The columns of one panel of the rows of one block.
 void multiply(const Product& product, const RowBlock& rows, int64_t panel) {
-  const int64_t column = panel * kPanel;
-  const int64_t columns = std::min(kPanel, product.features - column);
-  float* out = product.out + rows.first * product.features + column;
+  const PackedWeight<float>& weight = product.weight;
+  const int64_t columns = weight.columns(panel);
+  float* out = product.out + rows.first * weight.features + panel * kPanel;
   if (product.bias != nullptr) {
-    for (int64_t i = 0; i < rows.count; ++i) std::copy_n(product.bias + column, columns, out + i * product.features);
+    for (int64_t i = 0; i < rows.count; ++i) {
+      std::copy_n(product.bias + panel * kPanel, columns, out + i * weight.features);
+    }
   }
-  const float* weight = product.packed + panel * product.depth * kPanel;
-  for (int64_t k = 0; k < product.depth; k += kDepth) {
-    cpublas::brgemm(rows.count, columns, std::min(kDepth, product.depth - k), product.stride, kPanel, product.features,
-                    k > 0 || product.bias != nullptr, product.x + rows.first * product.stride + k, weight + k * kPanel,
-                    out, /*is_vnni=*/false);
-  }
+  weight.multiply(product.x + rows.first * product.stride, rows.count, product.stride, panel, out, weight.features,
+                  product.bias != nullptr);
 }
 
 const at::Tensor& packedOf(const at::Tensor& weight, PackedWeights& packed) {
@@ -122,22 +93,13 @@ int64_t packLinears(torch::jit::Block& block, PackedWeights& packedWeights) {
 
 }  // namespace
 
-at::Tensor packLinear(const at::Tensor& weight) {
-  const int64_t features = weight.size(0);
-  const int64_t panels = at::divup(features, kPanel);
-  at::Tensor padded = at::zeros({panels * kPanel, weight.size(1)}, weight.options());
-  padded.narrow(0, 0, features).copy_(weight);
-  return padded.reshape({panels, kPanel, weight.size(1)}).transpose(1, 2).contiguous();
-}
-
 at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                         int64_t features) {
-  TORCH_CHECK(packed.dim() == 3 && packed.size(2) == kPanel && packed.is_contiguous() && features > 0 &&
-                  packed.scalar_type() == at::kFloat && packed.size(0) == at::divup(features, kPanel),
-              "linear_packed: expected a weight of packLinear with ", features, " features");
+  TORCH_CHECK(features > 0, "linear_packed: expected features, got ", features);
+  const PackedWeight<float> weight(packed, features);
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == features && bias->scalar_type() == at::kFloat),
               "linear_packed: expected a float32 bias of ", features, " values");
-  const int64_t depth = packed.size(1);
+  const int64_t depth = weight.depth;
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == depth, "linear_packed: expected (..., ", depth, "), got ", x.sizes());
   TORCH_CHECK(x.scalar_type() == at::kFloat && x.device().is_cpu(), "linear_packed: expected float32 on the CPU");
   at::Tensor flat = x.reshape({-1, depth});
@@ -148,13 +110,8 @@ at::Tensor linearPacked(const at::Tensor& x, const at::Tensor& packed, const std
   const std::vector<RowBlock> blocks = rowBlocks(flat.size(0));
   if (blocks.empty()) return out;
   const at::Tensor flatBias = bias ? bias->contiguous() : at::Tensor();
-  const Product product{flat.const_data_ptr<float>(),
-                        flat.stride(0),
-                        depth,
-                        packed.const_data_ptr<float>(),
-                        bias ? flatBias.const_data_ptr<float>() : nullptr,
-                        out.data_ptr<float>(),
-                        features};
+  const Product product{flat.const_data_ptr<float>(), flat.stride(0), weight,
+                        bias ? flatBias.const_data_ptr<float>() : nullptr, out.data_ptr<float>()};
   const auto count = static_cast<int64_t>(blocks.size());
   const int64_t tasks = count * packed.size(0);
   const int64_t perTask = std::max<int64_t>(1, flat.size(0) * depth * features / tasks);

@@ -10,12 +10,8 @@
 
 namespace segsam {
 
-/// A weight (features, K) float32 as `linearPacked` takes it: (panels, K, 64), each panel the transpose of 64 rows, the
-/// last one filled up with zeros.
-at::Tensor packLinear(const at::Tensor& weight);
-
-/// x weight^T + bias, by oneDNN's small products on packed weights. libtorch gives float32 to MKL, which on processors
-/// of other makers than Intel leaves AVX-512 unused.
+/// x weight^T + bias, by oneDNN's small products on the weight as `packLinear` has it. libtorch gives float32 to MKL,
+/// which on processors of other makers than Intel leaves AVX-512 unused.
 ///
 /// @param x (..., K) float32
 /// @param bias (features)

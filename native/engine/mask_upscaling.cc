@@ -56,8 +56,9 @@ void upscaleTile(const float* image, int64_t count, const Upscaling<T>& upscalin
   float* first = scratch.first.data();
   fillRows(upscaling.bias1, count, first);
   upscaling.first.multiply(rows, count, upscaling.width, first, true);
-  normaliseRows(first, count * 4, upscaling.middle, upscaling.normWeight.template const_data_ptr<float>(),
-                upscaling.normBias.template const_data_ptr<float>(), upscaling.epsilon);
+  const RowNorm norm{upscaling.normWeight.template const_data_ptr<float>(),
+                     upscaling.normBias.template const_data_ptr<float>(), upscaling.epsilon};
+  normaliseRows(first, count * 4, upscaling.middle, norm, first);
   geluValues(first, count * 4 * upscaling.middle);
   const T* middle = operand<T>(first, count * 4 * upscaling.middle, scratch.rows);
   float* second = scratch.second.data();

@@ -6,8 +6,10 @@
 #include <string>
 
 #include "engine/attention.h"
+#include "engine/encoder_block.h"
 #include "engine/linear.h"
 #include "engine/mask_upscaling.h"
+#include "engine/packed_weight.h"
 #include "engine/prompted_image.h"
 #include "engine/token_attention.h"
 
@@ -25,6 +27,19 @@ at::Tensor upscale(const at::Tensor& image, int64_t side, const at::Tensor& weig
   return upscaleMasks(image, side, {weight1, *bias1, normWeight, normBias, epsilon, weight2, *bias2}, masks, rounded);
 }
 
+at::Tensor attentionAdded(const at::Tensor& x, const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
+                          const at::Tensor& qkv, const at::Tensor& qkvBias, const at::Tensor& tableH,
+                          const at::Tensor& tableW, const at::Tensor& proj, const at::Tensor& projBias, int64_t heads,
+                          int64_t window) {
+  return addAttention(x, {normWeight, normBias, epsilon}, {qkv, qkvBias}, {tableH, tableW}, {proj, projBias}, heads,
+                      window);
+}
+
+at::Tensor mlpAdded(const at::Tensor& x, const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
+                    const at::Tensor& lin1, const at::Tensor& bias1, const at::Tensor& lin2, const at::Tensor& bias2) {
+  return addMlp(x, {normWeight, normBias, epsilon}, {lin1, bias1}, {lin2, bias2});
+}
+
 Operators registerAll() {
   static const char anchor = 0;
   static const std::string name = "segsam_" + std::to_string(reinterpret_cast<uintptr_t>(&anchor));
@@ -34,6 +49,15 @@ Operators registerAll() {
                torch::dispatch(kKey, &attendGrid));
   library->def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",
                torch::dispatch(kKey, &linearPacked));
+  library->def("pack_linear(Tensor weight) -> Tensor", torch::dispatch(kKey, &packLinear));
+  library->def(
+      "add_attention(Tensor x, Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor qkv, Tensor qkv_bias, "
+      "Tensor table_h, Tensor table_w, Tensor proj, Tensor proj_bias, int heads, int window) -> Tensor",
+      torch::dispatch(kKey, &attentionAdded));
+  library->def(
+      "add_mlp(Tensor x, Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor lin1, Tensor bias1, Tensor lin2, "
+      "Tensor bias2) -> Tensor",
+      torch::dispatch(kKey, &mlpAdded));
   library->def("prompted_image(Tensor embedding, Tensor dense, int prompts) -> Tensor",
                torch::dispatch(kKey, &promptedImage));
   library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",

@@ -142,9 +142,9 @@ at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
 
 struct TokenOperands {
   at::Tensor shifts;
-  const float *bias, *normWeight, *normBias;
+  const float* bias;
+  RowNorm norm;
   int64_t heads;
-  float epsilon;
 };
 
 template <class T>
@@ -162,7 +162,7 @@ void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t
   }
   const T* weights = operand<T>(scores.data(), count * columns, positioned);
   values.multiply(weights, count, columns, result, true);
-  normaliseRows(result, count, image.width, operands.normWeight, operands.normBias, operands.epsilon);
+  normaliseRows(result, count, image.width, operands.norm, result);
 }
 
 template <class T>
@@ -227,12 +227,11 @@ at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, co
   const at::Tensor plainBias = hostFloat(bias);
   const at::Tensor plainNormWeight = hostFloat(normWeight);
   const at::Tensor plainNormBias = hostFloat(normBias);
-  const TokenOperands operands{paddedShifts,
-                               plainBias.const_data_ptr<float>(),
-                               plainNormWeight.const_data_ptr<float>(),
-                               plainNormBias.const_data_ptr<float>(),
-                               heads,
-                               static_cast<float>(epsilon)};
+  const TokenOperands operands{
+      paddedShifts,
+      plainBias.const_data_ptr<float>(),
+      {plainNormWeight.const_data_ptr<float>(), plainNormBias.const_data_ptr<float>(), static_cast<float>(epsilon)},
+      heads};
   const auto attend = rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>;
   return attend(whole, paddedKeys, paddedValues, operands);
 }

@@ -13,6 +13,7 @@
 #include "engine/backend.h"
 #include "engine/failure.h"
 #include "engine/fused_decoder.h"
+#include "engine/fused_encoder.h"
 #include "engine/linear.h"
 #include "engine/recycled_memory.h"
 #include "error.h"
@@ -79,6 +80,7 @@ class FrozenModule {
     module.eval();
     convert(module, type);
     if (device.is_cpu()) {
+      fuseEncoder(module, type);
       fuseAttention(module);
       fuseDecoder(module, rounded);
     }

@@ -6,9 +6,6 @@ namespace segsam {
 
 namespace {
 
-SEG_SAM_INLINE void store(float value, float* target) { *target = value; }
-SEG_SAM_INLINE void store(float value, uint16_t* target) { *target = rounded(value); }
-
 template <class T>
 SEG_SAM_INLINE void add(const float* a, const float* b, int64_t count, T* sum) {
 #pragma omp simd
@@ -67,6 +64,47 @@ SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members
     float sum = 0.0f;
     for (int64_t i = 0; i < members; ++i) sum += values[i * groups] = exponential(values[i * groups] - maximum);
     for (int64_t i = 0; i < members; ++i) values[i * groups] /= sum;
+  }
+}
+
+/// result = change(product + bias, index into the result). The changed values are rounded apart from their computation:
+/// a loop that does both is not made of vectors.
+template <class T, class Change>
+SEG_SAM_INLINE void eachValue(const ProductRows& product, T* result, int64_t resultStride, const Change& change) {
+  constexpr int64_t kBlock = 64;
+  for (int64_t row = 0; row < product.rows; ++row) {
+    for (int64_t column = 0; column < product.width; column += kBlock) {
+      const float* values = product.values + row * product.stride + column;
+      const float* bias = product.bias + column;
+      const int64_t first = row * resultStride + column;
+      const int64_t count = std::min(kBlock, product.width - column);
+      float changed[kBlock];
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) changed[i] = change(values[i] + bias[i], first + i);
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) store(changed[i], result + first + i);
+    }
+  }
+}
+
+template <class T>
+SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, const RowNorm& norm, T* result) {
+  const float share = 1.0f / static_cast<float>(width);
+  const float* weight = norm.weight;
+  const float* bias = norm.bias;
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* source = values + row * width;
+    T* target = result + row * width;
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < width; ++i) sum += load(source + i);
+    const float mean = sum * share;
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < width; ++i) squares += (load(source + i) - mean) * (load(source + i) - mean);
+    const float scale = 1.0f / std::sqrt(squares * share + norm.epsilon);
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) store((load(source + i) - mean) * scale * weight[i] + bias[i], target + i);
   }
 }
 
@@ -160,21 +198,45 @@ void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups)
 }
 
 SEG_SAM_CLONES
-void normaliseRows(float* values, int64_t rows, int64_t width, const float* weight, const float* bias, float epsilon) {
-  const float share = 1.0f / static_cast<float>(width);
-  for (int64_t row = 0; row < rows; ++row) {
-    float* target = values + row * width;
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; ++i) sum += target[i];
-    const float mean = sum * share;
-    float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < width; ++i) squares += (target[i] - mean) * (target[i] - mean);
-    const float scale = 1.0f / std::sqrt(squares * share + epsilon);
-#pragma omp simd
-    for (int64_t i = 0; i < width; ++i) target[i] = (target[i] - mean) * scale * weight[i] + bias[i];
-  }
+void biasRows(const ProductRows& product, float* result, int64_t resultStride) {
+  eachValue(product, result, resultStride, [](float value, int64_t) SEG_SAM_ALWAYS_INLINE { return value; });
+}
+
+SEG_SAM_CLONES
+void biasRows(const ProductRows& product, uint16_t* result, int64_t resultStride) {
+  eachValue(product, result, resultStride, [](float value, int64_t) SEG_SAM_ALWAYS_INLINE { return value; });
+}
+
+SEG_SAM_CLONES
+void geluRows(const ProductRows& product, float* result, int64_t resultStride) {
+  eachValue(product, result, resultStride, [](float value, int64_t) SEG_SAM_ALWAYS_INLINE { return gelu(value); });
+}
+
+SEG_SAM_CLONES
+void geluRows(const ProductRows& product, uint16_t* result, int64_t resultStride) {
+  eachValue(product, result, resultStride, [](float value, int64_t) SEG_SAM_ALWAYS_INLINE { return gelu(value); });
+}
+
+SEG_SAM_CLONES
+void addRows(const ProductRows& product, const float* x, float* result, int64_t resultStride) {
+  eachValue(product, result, resultStride,
+            [=](float value, int64_t at) SEG_SAM_ALWAYS_INLINE { return value + load(x + at); });
+}
+
+SEG_SAM_CLONES
+void addRows(const ProductRows& product, const uint16_t* x, uint16_t* result, int64_t resultStride) {
+  eachValue(product, result, resultStride,
+            [=](float value, int64_t at) SEG_SAM_ALWAYS_INLINE { return value + load(x + at); });
+}
+
+SEG_SAM_CLONES
+void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNorm& norm, float* result) {
+  normalise(values, rows, width, norm, result);
+}
+
+SEG_SAM_CLONES
+void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result) {
+  normalise(values, rows, width, norm, result);
 }
 
 }  // namespace segsam

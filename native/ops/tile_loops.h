@@ -34,7 +34,37 @@ void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum
 /// A softmax in each row over the members of each group; those of a group lie `groups` apart.
 void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups);
 
-/// Rows brought to mean 0 and variance 1, then scaled and shifted, in place.
-void normaliseRows(float* values, int64_t rows, int64_t width, const float* weight, const float* bias, float epsilon);
+/// What a linear layer's product, (rows, width) with its rows `stride` apart, becomes; the rows of other arrays may lie
+/// further apart, too.
+struct ProductRows {
+  const float* values;
+  int64_t rows;
+  int64_t width;
+  int64_t stride;
+  const float* bias;
+};
+
+/// result = product + bias
+void biasRows(const ProductRows& product, float* result, int64_t resultStride);
+void biasRows(const ProductRows& product, uint16_t* result, int64_t resultStride);
+
+/// result = GELU(product + bias)
+void geluRows(const ProductRows& product, float* result, int64_t resultStride);
+void geluRows(const ProductRows& product, uint16_t* result, int64_t resultStride);
+
+/// result = x + product + bias; the rows of x and result lie equally far apart.
+void addRows(const ProductRows& product, const float* x, float* result, int64_t resultStride);
+void addRows(const ProductRows& product, const uint16_t* x, uint16_t* result, int64_t resultStride);
+
+/// What brings rows to mean 0 and variance 1, then scales and shifts them.
+struct RowNorm {
+  const float* weight;
+  const float* bias;
+  float epsilon;
+};
+
+/// The result may be the values themselves.
+void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
+void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result);
 
 }  // namespace segsam

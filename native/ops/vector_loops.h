@@ -8,7 +8,8 @@
 #else
 #define SEG_SAM_CLONES
 #endif
-#define SEG_SAM_INLINE inline __attribute__((always_inline))
+#define SEG_SAM_ALWAYS_INLINE __attribute__((always_inline))
+#define SEG_SAM_INLINE inline SEG_SAM_ALWAYS_INLINE
 
 #include <algorithm>
 #include <bit>
@@ -56,5 +57,11 @@ SEG_SAM_INLINE uint16_t rounded(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+
+/// What loops read and write: float, or bfloat16 as its bits.
+SEG_SAM_INLINE float load(const float* source) { return *source; }
+SEG_SAM_INLINE float load(const uint16_t* source) { return std::bit_cast<float>(static_cast<uint32_t>(*source) << 16); }
+SEG_SAM_INLINE void store(float value, float* target) { *target = value; }
+SEG_SAM_INLINE void store(float value, uint16_t* target) { *target = rounded(value); }
 
 }  // namespace segsam

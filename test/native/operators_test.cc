@@ -10,6 +10,7 @@
 #include "check.h"
 #include "engine/attention.h"
 #include "engine/linear.h"
+#include "engine/packed_weight.h"
 #include "tensors.h"
 
 using namespace segsam;

@@ -1,0 +1,106 @@
+#include "engine/class_replacement.h"
+
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+
+#include "engine/operators.h"
+
+namespace segsam {
+
+namespace {
+
+using torch::jit::Module;
+
+/// Finds this addon's operators under `fused`.
+class OperatorResolver : public torch::jit::Resolver {
+ public:
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction& method,
+                                                         const torch::jit::SourceRange& range) override {
+    if (name != "fused") return torch::jit::nativeResolver()->resolveValue(name, method, range);
+    return std::make_shared<torch::jit::BuiltinModule>(Operators::registered().nameSpace);
+  }
+};
+
+bool has(const c10::ClassType& type, const std::vector<const char*>& attributes) {
+  return std::all_of(attributes.begin(), attributes.end(), [&](const char* name) { return type.hasAttribute(name); });
+}
+
+/// One part of each class.
+std::vector<Module> partsOf(const Module& module) {
+  std::vector<Module> parts;
+  for (const Module& part : module.modules()) {
+    const bool known =
+        std::any_of(parts.begin(), parts.end(), [&](const Module& other) { return other.type() == part.type(); });
+    if (!known) parts.push_back(part);
+  }
+  return parts;
+}
+
+/// Whether two methods take and return the same; bundles of earlier versions have others.
+bool isAlike(const torch::jit::Method& method, const torch::jit::Method& other) {
+  const auto types = [](const std::vector<c10::Argument>& arguments) {
+    std::vector<std::string> names;
+    for (const c10::Argument& argument : arguments) names.push_back(argument.name() + argument.type()->str());
+    return names;
+  };
+  const c10::FunctionSchema& a = method.function().getSchema();
+  const c10::FunctionSchema& b = other.function().getSchema();
+  return types(a.arguments()) == types(b.arguments()) && types(a.returns()) == types(b.returns());
+}
+
+void replaceBody(const torch::jit::Method& method, const torch::jit::Method& other) {
+  const auto graph = method.graph();
+  const torch::jit::WithInsertPoint start(*graph->nodes().begin());
+  const auto outputs = torch::jit::insertGraph(*graph, *other.graph(), graph->inputs());
+  for (size_t i = 0; i < outputs.size(); ++i) graph->block()->replaceOutput(i, outputs[i]);
+  torch::jit::EliminateDeadCode(graph);
+}
+
+/// @return whether the class computes by the operators from now on
+bool replace(Module part, const Replacement& replacement) {
+  const c10::ClassType& type = *part.type();
+  if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) return false;
+  try {
+    if (replacement.fits != nullptr && !replacement.fits(part)) return false;
+    part.define(replacement.source, std::make_shared<OperatorResolver>());
+    const auto forward = part.find_method("forward");
+    const auto fused = part.find_method("fused_forward");
+    if (!forward || !fused || !isAlike(*forward, *fused)) return false;
+    replaceBody(*forward, *fused);
+    return true;
+  } catch (const std::exception&) {
+    // A class of that name whose parts are others.
+    return false;
+  }
+}
+
+}  // namespace
+
+std::optional<double> normEpsilon(const Module& norm) {
+  const auto graph = norm.get_method("forward").graph()->copy();
+  torch::jit::Inline(*graph);
+  for (const torch::jit::Node* node : graph->nodes()) {
+    if (node->kind() != c10::aten::layer_norm) continue;
+    const auto epsilon = torch::jit::toIValue(node->namedInput("eps"));
+    if (epsilon) return epsilon->toDouble();
+  }
+  return std::nullopt;
+}
+
+int64_t replaceClasses(const Module& module, const std::vector<Replacement>& replacements) {
+  int64_t changed = 0;
+  const std::vector<Module> parts = partsOf(module);
+  for (const Replacement& replacement : replacements) {
+    for (const Module& part : parts) changed += replace(part, replacement) ? 1 : 0;
+  }
+  return changed;
+}
+
+}  // namespace segsam

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace segsam {
+
+/// What takes the place of the method `forward` of a class of TorchScript modules, and what it needs of the class.
+struct Replacement {
+  const char* className;
+  std::vector<const char*> attributes;
+  /// Methods, of which `fused_forward` is the one; `fused` is this addon's namespace of operators.
+  std::string source;
+  /// Whether a module of the class has the parts that the source is written for; may throw where it has others.
+  bool (*fits)(const torch::jit::Module& part) = nullptr;
+};
+
+/// What a LayerNorm adds to the variance: a constant of its code.
+std::optional<double> normEpsilon(const torch::jit::Module& norm);
+
+/// Replaces methods of the classes of a module's parts, before it is frozen. Classes are known by their names,
+/// attributes, parts and signatures; others of that name stay as they are.
+///
+/// @param replacements those that a later one calls come first
+/// @return how many classes were changed
+int64_t replaceClasses(const torch::jit::Module& module, const std::vector<Replacement>& replacements);
+
+}  // namespace segsam

@@ -1,0 +1,61 @@
+#include "engine/fused_encoder.h"
+
+#include "engine/brgemm_context.h"
+#include "engine/class_replacement.h"
+#include "engine/linear.h"
+
+namespace segsam {
+
+namespace {
+
+using torch::jit::Module;
+
+/// All that is computed of weights alone is computed when the module is frozen.
+constexpr const char* kBlock = R"(
+def fused_table(self, table: Tensor, size: int) -> Tensor:
+    values = table.float().t()
+    if values.size(1) != 2 * size - 1:
+        values = torch.upsample_linear1d(values.unsqueeze(0), [2 * size - 1], False).squeeze(0)
+    return values.flip([1]).contiguous()
+
+def fused_forward(self, x: Tensor) -> Tensor:
+    attn = self.attn
+    rows = x.size(1)
+    columns = x.size(2)
+    if self.window > 0:
+        rows = self.window
+        columns = self.window
+    x = fused.add_attention(x, self.norm1.weight.float(), self.norm1.bias.float(), 1e-6,
+                            fused.pack_linear(attn.qkv.weight), attn.qkv.bias.float(),
+                            self.fused_table(attn.rel_pos_h, rows), self.fused_table(attn.rel_pos_w, columns),
+                            fused.pack_linear(attn.proj.weight), attn.proj.bias.float(), attn.num_heads, self.window)
+    out = fused.add_mlp(x, self.norm2.weight.float(), self.norm2.bias.float(), 1e-6,
+                        fused.pack_linear(self.mlp.lin1.weight), self.mlp.lin1.bias.float(),
+                        fused.pack_linear(self.mlp.lin2.weight), self.mlp.lin2.bias.float())
+    if self.has_adapter:
+        out = out + self.Adapter.forward(self.norm2.forward(x))
+    return out
+)";
+
+constexpr double kEpsilon = 1e-6;
+
+bool fits(const Module& block) {
+  const Module attention = block.attr("attn").toModule();
+  const int64_t width = attention.attr("proj").toModule().attr("weight").toTensor().size(0);
+  const int64_t headWidth = width / attention.attr("num_heads").toInt();
+  const std::string activation = block.attr("mlp").toModule().attr("act").toModule().type()->name()->name();
+  const bool hasNorms = normEpsilon(block.attr("norm1").toModule()) == kEpsilon &&
+                        normEpsilon(block.attr("norm2").toModule()) == kEpsilon;
+  return headWidth % 2 == 0 && activation == "GELU" && hasNorms;
+}
+
+}  // namespace
+
+int64_t fuseEncoder(const Module& module, at::ScalarType type) {
+  if (!packsLinears()) return 0;
+  if (type != at::kFloat && !(type == at::kBFloat16 && multipliesPackedBf16())) return 0;
+  return replaceClasses(
+      module, {{"Block", {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}, kBlock, fits}});
+}
+
+}  // namespace segsam

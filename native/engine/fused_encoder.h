@@ -1,0 +1,15 @@
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+namespace segsam {
+
+/// Lets the blocks of an image encoder (models/seg_sam/image_encoder.py) compute by `addAttention` and `addMlp`, before
+/// it is frozen. Their weights are packed when it is.
+///
+/// @param type of the module's weights
+/// @return how many classes were changed; none where a module has no such classes, or others of that name, or where
+///     the operators would not be faster
+int64_t fuseEncoder(const torch::jit::Module& module, at::ScalarType type);
+
+}  // namespace segsam
