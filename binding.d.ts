@@ -75,10 +75,11 @@ export interface ModelOptions {
   device: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`
   /**
    * Arithmetic of the image encoder. `auto`: bf16 where the device multiplies it in hardware, else fp16 on CUDA and
-   * fp32 on the CPU. The decoders run in fp32; with bf16 on a CPU that multiplies it, their products over the image
-   * take bf16.
+   * fp32 on the CPU. `int8`: as `auto`, but the linear layers of the encoder's blocks multiply in 8 bits; only on a CPU
+   * with AVX-512 VNNI, else `DEVICE_UNAVAILABLE`. The decoders run in fp32; with bf16 on a CPU that multiplies it, their
+   * products over the image take bf16.
    */
-  precision: 'auto' | 'fp32' | 'bf16' | 'fp16'
+  precision: 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8'
   /** Side S of the square the encoder sees. */
   imageSize: number
   /** `longest`: aspect kept, padded bottom-right; `stretch`: each axis on its own. */
@@ -103,7 +104,7 @@ export class Model {
   static load(files: ModelFiles, options: ModelOptions, cancellation?: Cancellation): Promise<Model>
   /** Where the model runs, for example `cpu` or `cuda:0`. */
   readonly device: string
-  readonly precision: 'fp32' | 'bf16' | 'fp16'
+  readonly precision: 'fp32' | 'bf16' | 'fp16' | 'int8'
   /** Whether `decode` takes no classes: bundles of earlier versions need some. @throws `DISPOSED` */
   readonly decodesBinary: boolean
   readonly disposed: boolean

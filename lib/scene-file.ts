@@ -25,7 +25,7 @@ const CHECKSUM_BYTES = 32
 const side = z.int().positive()
 const headerSchema = z.object({
   bundle: z.string(),
-  precision: z.enum(['fp32', 'bf16', 'fp16']),
+  precision: z.enum(['fp32', 'bf16', 'fp16', 'int8']),
   width: side,
   height: side,
   shapes: z.array(z.array(side).min(1)),
@@ -35,7 +35,7 @@ const headerSchema = z.object({
 export interface SceneOrigin {
   /** SHA-256. */
   bundle: string
-  precision: 'fp32' | 'bf16' | 'fp16'
+  precision: 'fp32' | 'bf16' | 'fp16' | 'int8'
 }
 
 export function originOf(manifest: Manifest, precision: SceneOrigin['precision']): SceneOrigin {

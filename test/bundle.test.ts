@@ -221,8 +221,9 @@ describe('SegSam.load refuses', () => {
       code: 'INVALID_ARGUMENT',
       message: expect.stringMatching(/'gpu'.*'cuda:N'/),
     })
-    await expect(SegSam.load(folder, { precision: 'int8' as 'fp16' })).rejects.toMatchObject({
+    await expect(SegSam.load(folder, { precision: 'int4' as 'int8' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/'int4'.*'int8'/),
     })
   })
 })

@@ -1,6 +1,6 @@
 // The engine without Node.js, to measure what the binding adds: answers requests of bench/child.ts, one a line.
 //
-//   engine_bench BUNDLE IMAGE SIDE MASK_SIDE CLASSES TEXT_WIDTH fp32|bf16
+//   engine_bench BUNDLE IMAGE SIDE MASK_SIDE CLASSES TEXT_WIDTH fp32|bf16|int8
 
 #include <ATen/ATen.h>
 
@@ -75,7 +75,7 @@ void answer(const Call& call) {
 
 int main(int count, char** arguments) {
   if (count != 8) {
-    std::cerr << "engine_bench BUNDLE IMAGE SIDE MASK_SIDE CLASSES TEXT_WIDTH fp32|bf16\n";
+    std::cerr << "engine_bench BUNDLE IMAGE SIDE MASK_SIDE CLASSES TEXT_WIDTH fp32|bf16|int8\n";
     return 2;
   }
   const std::string bundle = arguments[1];
@@ -83,7 +83,10 @@ int main(int count, char** arguments) {
   bench.side = std::stoll(arguments[3]);
   bench.maskSize = std::stoll(arguments[4]);
   ModelOptions options;
-  options.precision = arguments[7] == std::string("bf16") ? Precision::kBf16 : Precision::kFp32;
+  const std::string precision = arguments[7];
+  options.precision = precision == "int8"   ? Precision::kInt8
+                      : precision == "bf16" ? Precision::kBf16
+                                            : Precision::kFp32;
   options.imageSize = bench.side;
   options.maskSize = bench.maskSize;
   options.textWidth = std::stoll(arguments[6]);

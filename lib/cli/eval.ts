@@ -50,7 +50,7 @@ export function evalCommand(): Command {
     .option('--tolerance <distance>', 'of the surface distance: mm where the spacing is known, else px', positive, 2)
     .option('--multimask', 'three masks for the first point, of which the best by predicted IoU counts')
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
     .option('--no-pictures', 'no pictures of the best, median and worst masks in report.html')
     .option('--json', 'write the content of report.json to stdout, and nothing else')
     .action(evaluate)

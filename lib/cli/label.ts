@@ -41,7 +41,7 @@ export function labelCommand(): Command {
     .argument('<image>', IMAGE_HELP)
     .addOption(bundleOption())
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
     .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', number, 32)
     .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', number, 0)
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)

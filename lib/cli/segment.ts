@@ -50,7 +50,7 @@ export function segmentCommand(): Command {
     .on('option:next', collected.next)
     .addOption(bundleOption())
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
     .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)

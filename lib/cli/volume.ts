@@ -64,7 +64,7 @@ export function volumeCommand(): Command {
     )
     .addOption(bundleOption())
     .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
     .option('-o, --out <folder>', 'write result.json and the files of --format into this folder')

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
+
 namespace segsam {
 
 struct ModelFiles {
@@ -70,6 +72,6 @@ class Backend {
 
 /// @param encoderType in which the image encoder computes; the other modules are float32
 /// @throws Error BUNDLE_INVALID
-std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, at::ScalarType encoderType);
+std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, Precision precision);
 
 }  // namespace segsam

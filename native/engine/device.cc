@@ -10,7 +10,10 @@
 #include <array>
 #include <filesystem>
 
+#include "engine/brgemm_context.h"
 #include "engine/failure.h"
+#include "engine/linear.h"
+#include "engine/quantised_weight.h"
 #include "error.h"
 
 #if defined(__x86_64__)
@@ -161,6 +164,11 @@ void tryDevice(at::Device device) {
 }
 
 Precision resolvePrecision(Precision asked, at::Device device) {
+  if (asked == Precision::kInt8 && !(device.is_cpu() && packsLinears() && multipliesBytes())) {
+    throw Error(kDeviceUnavailable,
+                "Precision int8 cannot be used on " + device.str() +
+                    ": it takes a CPU with AVX-512 and its instructions for 8 bits (VNNI). Use precision auto");
+  }
   if (asked != Precision::kAuto) return asked;
   if (device.is_cpu()) return bf16Instructions().empty() ? Precision::kFp32 : Precision::kBf16;
   constexpr int kAmpere = 8;
@@ -176,6 +184,8 @@ at::ScalarType scalarType(Precision precision) {
       return at::kBFloat16;
     case Precision::kFp16:
       return at::kHalf;
+    case Precision::kInt8:
+      return multipliesPackedBf16() ? at::kBFloat16 : at::kFloat;
     default:
       return at::kFloat;
   }

@@ -7,7 +7,8 @@
 
 namespace segsam {
 
-enum class Precision { kAuto, kFp32, kBf16, kFp16 };
+/// kInt8: the linear layers of the encoder's blocks multiply in 8 bits, the rest computes as for kAuto.
+enum class Precision { kAuto, kFp32, kBf16, kFp16, kInt8 };
 
 /// `auto`, `cpu`, `cuda` or `cuda:N` to a device that can be used now.
 /// @throws Error DEVICE_UNAVAILABLE, INVALID_ARGUMENT
@@ -22,8 +23,10 @@ void tryDevice(at::Device device);
 
 /// The arithmetic of the image encoder: what was asked for, or for `kAuto` bf16 where the device multiplies it in
 /// hardware, else fp16 on CUDA and fp32 on the CPU.
+/// @throws Error DEVICE_UNAVAILABLE: a device that does not compute in 8 bits
 Precision resolvePrecision(Precision asked, at::Device device);
 
+/// Of what the encoder takes and returns.
 at::ScalarType scalarType(Precision precision);
 
 /// On which libtorch computes on the CPU, one thread each; 1 where they cannot be shared out.

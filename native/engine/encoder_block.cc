@@ -9,6 +9,7 @@
 #include "engine/brgemm_context.h"
 #include "engine/host_float.h"
 #include "engine/packed_weight.h"
+#include "engine/quantised_weight.h"
 #include "engine/row_blocks.h"
 #include "ops/tile_loops.h"
 
@@ -17,47 +18,128 @@ namespace segsam {
 namespace {
 
 /// Hidden features of the MLP that are held of a block of rows at a time.
-constexpr int64_t kHidden = 768;
+constexpr int64_t kHidden = kQuantisedSpan;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "a block of the image encoder: expected ", what); }
 
-/// Rows in a block: all it takes must fit a core's second-level cache, and each core should have one.
-template <class T>
-int64_t largestBlock(int64_t rows) {
-  constexpr int64_t kLargest = kIsRounded<T> ? 128 : 64;
-  return std::clamp<int64_t>(rows / at::get_num_threads(), 16, kLargest);
-}
+void copyValues(const float* source, int64_t count, float* target) { std::copy_n(source, count, target); }
+void copyValues(const uint16_t* source, int64_t count, uint16_t* target) { std::copy_n(source, count, target); }
+void copyValues(const uint16_t* source, int64_t count, float* target) { widenValues(source, count, target); }
 
-/// Calls `compute(block)` for each block of rows, on all cores.
-template <class T, class Compute>
+/// Products of values of T, float or bfloat16, as they are.
+template <class T>
+class Plain {
+ public:
+  using Value = T;
+  static constexpr bool kPacked = kIsRounded<T>;
+  static constexpr int64_t kLargestBlock = kIsRounded<T> ? 128 : 64;
+
+  /// The first operand: rows that `fill` writes.
+  class Rows {
+   public:
+    template <class Fill>
+    void set(int64_t count, int64_t width, const Fill& fill) {
+      width_ = width;
+      values_.resize(count * width);
+      fill(values_.data());
+    }
+
+   private:
+    friend class Plain;
+    std::vector<T> values_;
+    int64_t width_ = 0;
+  };
+
+  Plain(const at::Tensor& packed, int64_t depth, int64_t features) : weight_(packed, features) {
+    expect(weight_.depth == depth, "a weight as deep as its input");
+  }
+
+  int64_t panels() const { return weight_.panels(); }
+  int64_t columns(int64_t panel) const { return weight_.columns(panel); }
+
+  /// A panel's product; of the summed dimension, that of the rows' values from `first` on.
+  void multiply(Rows& x, int64_t rows, int64_t panel, int64_t first, float* out, int64_t outStride, bool add) const {
+    weight_.multiply(x.values_.data(), rows, x.width_, panel, first, x.width_, out, outStride, add);
+  }
+
+ private:
+  PackedWeight<T> weight_;
+};
+
+/// Products in 8 bits, of values of T.
+template <class T>
+class Quantised {
+ public:
+  using Value = T;
+  static constexpr bool kPacked = true;
+  static constexpr int64_t kLargestBlock = 64;
+
+  class Rows {
+   public:
+    template <class Fill>
+    void set(int64_t count, int64_t width, const Fill& fill) {
+      width_ = width;
+      values_.resize(count * width);
+      fill(values_.data());
+      quantised_.set(values_.data(), count, width);
+    }
+
+   private:
+    friend class Quantised;
+    std::vector<float> values_;
+    QuantisedRows quantised_;
+    std::vector<int32_t> sums_;
+    int64_t width_ = 0;
+  };
+
+  Quantised(const at::Tensor& packed, int64_t depth, int64_t features) : weight_(packed, depth, features) {}
+
+  int64_t panels() const { return weight_.panels(); }
+  int64_t columns(int64_t panel) const { return weight_.columns(panel); }
+
+  void multiply(Rows& x, int64_t rows, int64_t panel, int64_t first, float* out, int64_t outStride, bool add) const {
+    weight_.multiply(x.quantised_, rows, panel, first, x.width_, out, outStride, add, x.sums_);
+  }
+
+ private:
+  QuantisedWeight weight_;
+};
+
+/// Calls `compute(begin, end)` for blocks of rows, on all cores: what a block takes must fit a core's second-level
+/// cache, and each core should have one.
+template <class Products, class Compute>
 void eachBlock(int64_t rows, const Compute& compute) {
-  const std::vector<RowBlock> blocks = rowBlocks(rows, largestBlock<T>(rows));
+  const int64_t largest = std::clamp<int64_t>(rows / at::get_num_threads(), 16, Products::kLargestBlock);
+  const std::vector<RowBlock> blocks = rowBlocks(rows, largest);
   at::parallel_for(0, static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
-    const BrgemmContext context(kIsRounded<T>);
+    const BrgemmContext context(Products::kPacked);
     compute(blocks.data() + begin, blocks.data() + end);
   });
 }
 
 /// A linear layer whose values outlive this.
-template <class T>
+template <class Products>
 struct Layer {
-  PackedWeight<T> weight;
+  Products products;
   const float* bias;
+  int64_t features;
 
   Layer(const PackedLinear& linear, int64_t depth)
-      : weight(linear.weight, linear.bias.numel()), bias(linear.bias.const_data_ptr<float>()) {
-    expect(weight.depth == depth, "a weight as deep as its input");
+      : products(linear.weight, depth, linear.bias.numel()),
+        bias(linear.bias.const_data_ptr<float>()),
+        features(linear.bias.numel()) {
     expect(linear.bias.dim() == 1 && linear.bias.is_contiguous(), "a bias");
   }
 
-  /// Calls `use(product, column)` for each panel of features, with its product for a block of rows.
+  /// Calls `use(product, column)` for the panels of `count` features from `first` on, with the product of rows.
   template <class Use>
-  void eachPanel(const T* x, int64_t rows, std::vector<float>& product, const Use& use) const {
+  void eachPanel(typename Products::Rows& x, int64_t rows, int64_t first, int64_t count, std::vector<float>& product,
+                 const Use& use) const {
     product.resize(rows * kPanel);
-    for (int64_t panel = 0; panel < weight.panels(); ++panel) {
-      weight.multiply(x, rows, weight.depth, panel, product.data(), kPanel, false);
-      const int64_t column = panel * kPanel;
-      use(ProductRows{product.data(), rows, weight.columns(panel), kPanel, bias + column}, column);
+    for (int64_t column = first; column < first + count; column += kPanel) {
+      const int64_t panel = column / kPanel;
+      products.multiply(x, rows, panel, 0, product.data(), kPanel, false);
+      use(ProductRows{product.data(), rows, products.columns(panel), kPanel, bias + column}, column);
     }
   }
 };
@@ -113,21 +195,23 @@ T* valuesOf(const at::Tensor& tensor) {
 }
 
 /// (windows, positions, 3C): queries, keys and values of all windows.
-template <class T>
+template <class Products>
 at::Tensor project(const at::Tensor& x, const RowNorm& norm, const PackedLinear& qkv, const Windows& windows) {
+  using T = typename Products::Value;
   const int64_t width = x.size(3);
   const int64_t features = 3 * width;
-  const Layer<T> layer(qkv, width);
-  expect(layer.weight.features == features, "queries, keys and values as wide as x");
+  const Layer<Products> layer(qkv, width);
+  expect(layer.features == features, "queries, keys and values as wide as x");
   at::Tensor result = at::empty({windows.count(), windows.positions(), features}, x.options());
   T* target = valuesOf<T>(result);
-  eachBlock<T>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
-    std::vector<T> rows;
+  eachBlock<Products>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
+    typename Products::Rows rows;
     std::vector<float> product;
     for (const RowBlock* block = begin; block < end; ++block) {
-      rows.resize(block->count * width);
-      normaliseRows(valuesOf<T>(x) + block->first * width, block->count, width, norm, rows.data());
-      layer.eachPanel(rows.data(), block->count, product, [&](const ProductRows& all, int64_t column) {
+      rows.set(block->count, width, [&](auto* values) {
+        normaliseRows(valuesOf<T>(x) + block->first * width, block->count, width, norm, values);
+      });
+      layer.eachPanel(rows, block->count, 0, features, product, [&](const ProductRows& all, int64_t column) {
         windows.eachRun(block->first, block->count, [&](int64_t offset, int64_t slot, int64_t length) {
           const ProductRows run{all.values + offset * all.stride, length, all.width, all.stride, all.bias};
           biasRows(run, target + slot * features + column, features);
@@ -146,24 +230,26 @@ at::Tensor project(const at::Tensor& x, const RowNorm& norm, const PackedLinear&
 }
 
 /// x + the projection of what was attended, (windows, positions, C).
-template <class T>
+template <class Products>
 at::Tensor addProjection(const at::Tensor& x, const at::Tensor& attended, const PackedLinear& proj,
                          const Windows& windows) {
+  using T = typename Products::Value;
   const int64_t width = x.size(3);
-  const Layer<T> layer(proj, width);
-  expect(layer.weight.features == width, "a projection as wide as x");
+  const Layer<Products> layer(proj, width);
+  expect(layer.features == width, "a projection as wide as x");
   at::Tensor result = at::empty_like(x, at::MemoryFormat::Contiguous);
   const T* source = valuesOf<T>(attended);
-  eachBlock<T>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
-    std::vector<T> rows;
+  eachBlock<Products>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
+    typename Products::Rows rows;
     std::vector<float> product;
     for (const RowBlock* block = begin; block < end; ++block) {
-      rows.resize(block->count * width);
-      windows.eachRun(block->first, block->count, [&](int64_t offset, int64_t slot, int64_t length) {
-        std::copy_n(source + slot * width, length * width, rows.data() + offset * width);
+      rows.set(block->count, width, [&](auto* values) {
+        windows.eachRun(block->first, block->count, [&](int64_t offset, int64_t slot, int64_t length) {
+          copyValues(source + slot * width, length * width, values + offset * width);
+        });
       });
       const int64_t first = block->first * width;
-      layer.eachPanel(rows.data(), block->count, product, [&](const ProductRows& all, int64_t column) {
+      layer.eachPanel(rows, block->count, 0, width, product, [&](const ProductRows& all, int64_t column) {
         addRows(all, valuesOf<T>(x) + first + column, valuesOf<T>(result) + first + column, width);
       });
     }
@@ -171,50 +257,47 @@ at::Tensor addProjection(const at::Tensor& x, const at::Tensor& attended, const 
   return result;
 }
 
-template <class T>
+template <class Products>
 at::Tensor addAttentionIn(const at::Tensor& x, const NormWeights& norm, const PackedLinear& qkv,
                           const PositionTables& tables, const PackedLinear& proj, int64_t heads, int64_t window) {
   const Windows windows{x.size(0), x.size(1), x.size(2), window > 0 ? window : x.size(1),
                         window > 0 ? window : x.size(2)};
   const int64_t headWidth = x.size(3) / heads;
-  const at::Tensor projected = project<T>(x, rowNorm(norm, x.size(3)), qkv, windows)
+  const at::Tensor projected = project<Products>(x, rowNorm(norm, x.size(3)), qkv, windows)
                                    .view({windows.count(), windows.positions(), 3, heads, headWidth});
   const auto part = [&](int64_t index) { return projected.select(2, index).transpose(1, 2); };
   const double scale = 1.0 / std::sqrt(static_cast<double>(headWidth));
   const at::Tensor attended = attendRelative(part(0), part(1), part(2), tables, scale);
-  return addProjection<T>(x, attended.transpose(1, 2), proj, windows);
+  return addProjection<Products>(x, attended.transpose(1, 2), proj, windows);
 }
 
-template <class T>
+template <class Products>
 at::Tensor addMlpIn(const at::Tensor& x, const NormWeights& norm, const PackedLinear& lin1, const PackedLinear& lin2) {
+  using T = typename Products::Value;
   const int64_t width = x.size(-1);
   const RowNorm rowNorm = segsam::rowNorm(norm, width);
-  const Layer<T> first(lin1, width);
-  const Layer<T> second(lin2, first.weight.features);
-  expect(second.weight.features == width, "an MLP as wide as x");
+  const Layer<Products> first(lin1, width);
+  const Layer<Products> second(lin2, first.features);
+  expect(second.features == width, "an MLP as wide as x");
   at::Tensor result = at::empty_like(x, at::MemoryFormat::Contiguous);
-  eachBlock<T>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
-    std::vector<T> rows, hidden;
+  eachBlock<Products>(x.numel() / width, [&](const RowBlock* begin, const RowBlock* end) {
+    typename Products::Rows rows, hidden;
     std::vector<float> product, sums;
     for (const RowBlock* block = begin; block < end; ++block) {
       const int64_t count = block->count;
-      rows.resize(count * width);
-      hidden.resize(count * kHidden);
-      product.resize(count * kPanel);
-      sums.resize(count * width);
       const int64_t start = block->first * width;
-      normaliseRows(valuesOf<T>(x) + start, count, width, rowNorm, rows.data());
-      for (int64_t from = 0; from < first.weight.features; from += kHidden) {
-        const int64_t features = std::min(kHidden, first.weight.features - from);
-        for (int64_t column = 0; column < features; column += kPanel) {
-          const int64_t panel = (from + column) / kPanel;
-          first.weight.multiply(rows.data(), count, width, panel, product.data(), kPanel, false);
-          geluRows({product.data(), count, first.weight.columns(panel), kPanel, first.bias + from + column},
-                   hidden.data() + column, features);
-        }
-        for (int64_t panel = 0; panel < second.weight.panels(); ++panel) {
-          second.weight.multiply(hidden.data(), count, features, panel, from, features, sums.data() + panel * kPanel,
-                                 width, from > 0);
+      sums.resize(count * width);
+      rows.set(count, width,
+               [&](auto* values) { normaliseRows(valuesOf<T>(x) + start, count, width, rowNorm, values); });
+      for (int64_t from = 0; from < first.features; from += kHidden) {
+        const int64_t features = std::min(kHidden, first.features - from);
+        hidden.set(count, features, [&](auto* values) {
+          first.eachPanel(rows, count, from, features, product, [&](const ProductRows& part, int64_t column) {
+            geluRows(part, values + column - from, features);
+          });
+        });
+        for (int64_t panel = 0; panel < second.products.panels(); ++panel) {
+          second.products.multiply(hidden, count, panel, from, sums.data() + panel * kPanel, width, from > 0);
         }
       }
       addRows({sums.data(), count, width, width, second.bias}, valuesOf<T>(x) + start, valuesOf<T>(result) + start,
@@ -222,6 +305,18 @@ at::Tensor addMlpIn(const at::Tensor& x, const NormWeights& norm, const PackedLi
     }
   });
   return result;
+}
+
+/// Calls `compute` with a value of the type of products that a block's values and weights take.
+template <class Compute>
+at::Tensor inProducts(const at::Tensor& x, const at::Tensor& weight, const Compute& compute) {
+  const bool isFloat = x.scalar_type() == at::kFloat;
+  if (weight.scalar_type() == at::kChar) {
+    expect(multipliesBytes(), "a processor that multiplies bytes");
+    return isFloat ? compute.template operator()<Quantised<float>>()
+                   : compute.template operator()<Quantised<uint16_t>>();
+  }
+  return isFloat ? compute.template operator()<Plain<float>>() : compute.template operator()<Plain<uint16_t>>();
 }
 
 void expectValues(const at::Tensor& x) {
@@ -236,14 +331,15 @@ at::Tensor addAttention(const at::Tensor& x, const NormWeights& norm, const Pack
                         const PositionTables& tables, const PackedLinear& proj, int64_t heads, int64_t window) {
   expectValues(x);
   expect(x.dim() == 4 && heads > 0 && x.size(3) % heads == 0, "(B, H, W, C) with C a multiple of the heads");
-  const auto add = x.scalar_type() == at::kFloat ? addAttentionIn<float> : addAttentionIn<uint16_t>;
-  return add(x.contiguous(), norm, qkv, tables, proj, heads, window);
+  return inProducts(x, qkv.weight, [&]<class Products>() {
+    return addAttentionIn<Products>(x.contiguous(), norm, qkv, tables, proj, heads, window);
+  });
 }
 
 at::Tensor addMlp(const at::Tensor& x, const NormWeights& norm, const PackedLinear& lin1, const PackedLinear& lin2) {
   expectValues(x);
-  const auto add = x.scalar_type() == at::kFloat ? addMlpIn<float> : addMlpIn<uint16_t>;
-  return add(x.contiguous(), norm, lin1, lin2);
+  return inProducts(x, lin1.weight,
+                    [&]<class Products>() { return addMlpIn<Products>(x.contiguous(), norm, lin1, lin2); });
 }
 
 }  // namespace segsam

@@ -10,9 +10,10 @@ namespace segsam {
 
 // The two halves of a block of SAM's image encoder (Kirillov et al. 2023), each computed over blocks of rows that stay
 // in a core's cache: nothing is written to memory but queries, keys and values, what was attended, and the result. On
-// the CPU, in float32, or in bfloat16 where the processor multiplies it; the sums are float32.
+// the CPU, in float32, or in bfloat16 where the processor multiplies it; the sums are float32. Linear layers may
+// multiply in 8 bits.
 
-/// A linear layer: its weight as `packLinear` has it, of x's type, and its bias in float32.
+/// A linear layer: its weight as `packLinear` has it, of x's type, or as `packQuantised` has it; its bias in float32.
 struct PackedLinear {
   at::Tensor weight;
   at::Tensor bias;

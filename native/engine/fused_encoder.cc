@@ -1,8 +1,13 @@
 #include "engine/fused_encoder.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "engine/brgemm_context.h"
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
+#include "engine/quantised_weight.h"
 
 namespace segsam {
 
@@ -26,12 +31,12 @@ def fused_forward(self, x: Tensor) -> Tensor:
         rows = self.window
         columns = self.window
     x = fused.add_attention(x, self.norm1.weight.float(), self.norm1.bias.float(), 1e-6,
-                            fused.pack_linear(attn.qkv.weight), attn.qkv.bias.float(),
+                            PACKED(attn.qkv.weight), attn.qkv.bias.float(),
                             self.fused_table(attn.rel_pos_h, rows), self.fused_table(attn.rel_pos_w, columns),
-                            fused.pack_linear(attn.proj.weight), attn.proj.bias.float(), attn.num_heads, self.window)
+                            PACKED(attn.proj.weight), attn.proj.bias.float(), attn.num_heads, self.window)
     out = fused.add_mlp(x, self.norm2.weight.float(), self.norm2.bias.float(), 1e-6,
-                        fused.pack_linear(self.mlp.lin1.weight), self.mlp.lin1.bias.float(),
-                        fused.pack_linear(self.mlp.lin2.weight), self.mlp.lin2.bias.float())
+                        PACKED(self.mlp.lin1.weight), self.mlp.lin1.bias.float(),
+                        PACKED(self.mlp.lin2.weight), self.mlp.lin2.bias.float())
     if self.has_adapter:
         out = out + self.Adapter.forward(self.norm2.forward(x))
     return out
@@ -49,13 +54,51 @@ bool fits(const Module& block) {
   return headWidth % 2 == 0 && activation == "GELU" && hasNorms;
 }
 
+std::vector<Module> linearLayers(const Module& block) {
+  const Module attention = block.attr("attn").toModule();
+  const Module mlp = block.attr("mlp").toModule();
+  return {attention.attr("qkv").toModule(), attention.attr("proj").toModule(), mlp.attr("lin1").toModule(),
+          mlp.attr("lin2").toModule()};
+}
+
+bool fitsBytes(const Module& block) {
+  if (!fits(block)) return false;
+  const std::vector<Module> layers = linearLayers(block);
+  return std::all_of(layers.begin(), layers.end(),
+                     [](const Module& layer) { return layer.attr("weight").toTensor().size(1) % 4 == 0; });
+}
+
+/// @param packed how a weight becomes what the operators take
+int64_t fuse(const Module& module, const std::string& packed, bool (*fits)(const Module&)) {
+  std::string source = kBlock;
+  const std::string name = "PACKED(";
+  for (size_t at = source.find(name); at != std::string::npos; at = source.find(name)) {
+    source.replace(at, name.size(), packed + "(");
+  }
+  return replaceClasses(
+      module, {{"Block", {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}, source, fits}});
+}
+
 }  // namespace
 
 int64_t fuseEncoder(const Module& module, at::ScalarType type) {
   if (!packsLinears()) return 0;
   if (type != at::kFloat && !(type == at::kBFloat16 && multipliesPackedBf16())) return 0;
-  return replaceClasses(
-      module, {{"Block", {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}, kBlock, fits}});
+  return fuse(module, "fused.pack_linear", fits);
+}
+
+int64_t fuseEncoderInBytes(const Module& module) {
+  // The weights are packed already when the source sees them.
+  const int64_t changed = fuse(module, "", fitsBytes);
+  for (const Module& part : module.modules()) {
+    if (!part.find_method("fused_table")) continue;
+    for (const Module& layer : linearLayers(part)) {
+      at::Tensor weight = layer.attr("weight").toTensor();
+      weight.set_requires_grad(false);
+      weight.set_data(packQuantised(weight.to(at::kFloat)));
+    }
+  }
+  return changed;
 }
 
 }  // namespace segsam

@@ -12,4 +12,8 @@ namespace segsam {
 ///     the operators would not be faster
 int64_t fuseEncoder(const torch::jit::Module& module, at::ScalarType type);
 
+/// The same with the linear layers of the blocks in 8 bits, whose weights are quantised now: before the others are
+/// converted, which the blocks take in any type. Only where the processor multiplies bytes.
+int64_t fuseEncoderInBytes(const torch::jit::Module& module);
+
 }  // namespace segsam

@@ -17,7 +17,7 @@ namespace segsam {
 std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& options) {
   // First, or a device that does not work would be taken for a damaged bundle.
   tryDevice(options.device);
-  return std::make_shared<Model>(loadTorchScript(files, options.device, scalarType(options.precision)), options);
+  return std::make_shared<Model>(loadTorchScript(files, options.device, options.precision), options);
 }
 
 Model::Model(std::unique_ptr<Backend> backend, const ModelOptions& options)

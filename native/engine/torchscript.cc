@@ -44,18 +44,27 @@ std::string typesOf(const c10::FunctionSchema& schema) {
   return types + (schema.returns().empty() ? "None" : schema.returns()[0].type()->annotation_str());
 }
 
+/// In which a module computes.
+struct Arithmetic {
+  /// Of its weights.
+  at::ScalarType type = at::kFloat;
+  /// Whether products of the CPU's own operators take bfloat16 where the type is wider.
+  bool rounded = false;
+  /// Whether the linear layers of an encoder's blocks multiply in 8 bits.
+  bool inBytes = false;
+};
+
 /// One frozen module of a bundle and the methods it promises.
 class FrozenModule {
  public:
-  /// @param rounded whether products of the CPU's own operators take bfloat16 where the module's type is wider
-  FrozenModule(const std::string& path, const std::vector<Signature>& methods, at::Device device, at::ScalarType type,
-               bool rounded = false)
+  FrozenModule(const std::string& path, const std::vector<Signature>& methods, at::Device device,
+               const Arithmetic& arithmetic)
       : path_(path) {
     struct stat status {};
     if (stat(path.c_str(), &status) != 0) throw Error(kBundleInvalid, path + " does not exist or cannot be read");
     if (!S_ISREG(status.st_mode)) throw Error(kBundleInvalid, path + " is not a file");
     try {
-      load(methods, device, type, rounded);
+      load(methods, device, arithmetic);
     } catch (const Error&) {
       throw;
     } catch (...) {
@@ -74,15 +83,18 @@ class FrozenModule {
   int64_t bytes() const { return bytes_; }
 
  private:
-  void load(const std::vector<Signature>& methods, at::Device device, at::ScalarType type, bool rounded) {
+  void load(const std::vector<Signature>& methods, at::Device device, const Arithmetic& arithmetic) {
     const at::NoGradGuard noGrad;
     Module module = torch::jit::load(path_, device, /*load_debug_files=*/false);
     module.eval();
-    convert(module, type);
+    if (arithmetic.inBytes && fuseEncoderInBytes(module) == 0) {
+      throw Error(kBundleInvalid, path_ + " has no blocks that can compute in 8 bits. Use precision auto");
+    }
+    convert(module, arithmetic.type);
     if (device.is_cpu()) {
-      fuseEncoder(module, type);
+      if (!arithmetic.inBytes) fuseEncoder(module, arithmetic.type);
       fuseAttention(module);
-      fuseDecoder(module, rounded);
+      fuseDecoder(module, arithmetic.rounded);
     }
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
@@ -123,8 +135,9 @@ class FrozenModule {
 
 class TorchScriptBackend : public Backend {
  public:
-  TorchScriptBackend(const ModelFiles& files, at::Device device, at::ScalarType encoderType)
-      : encoder_(files.encoder, {{"forward", "(Tensor) -> List[Tensor]"}}, device, encoderType),
+  TorchScriptBackend(const ModelFiles& files, at::Device device, Precision precision)
+      : encoder_(files.encoder, {{"forward", "(Tensor) -> List[Tensor]"}}, device,
+                 {scalarType(precision), false, precision == Precision::kInt8}),
         decoder_(files.decoder,
                  {{"embed_classes", "(Tensor, Tensor) -> Tensor"},
                   {"condition", "(List[Tensor], Tensor) -> Tuple[Tensor, Tensor]"},
@@ -132,10 +145,10 @@ class TorchScriptBackend : public Backend {
                    "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
                    "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
                   {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
-                 device, at::kFloat, encoderType == at::kBFloat16) {
+                 device, {at::kFloat, scalarType(precision) == at::kBFloat16}) {
     if (files.textEncoder) {
       text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", "(Tensor, Tensor) -> Tensor"}}, device,
-                    at::kFloat);
+                    Arithmetic{});
     }
   }
 
@@ -190,11 +203,11 @@ class TorchScriptBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, at::ScalarType encoderType) {
+std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, Precision precision) {
   // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
   recycleMemory();
-  auto backend = std::make_unique<TorchScriptBackend>(files, device, encoderType);
+  auto backend = std::make_unique<TorchScriptBackend>(files, device, precision);
   // Of the weights as they were read, in another type or another order.
   releaseRecycledMemory();
   return backend;

@@ -29,19 +29,23 @@ struct PrecisionName {
   const char* name;
 };
 
-constexpr std::array<PrecisionName, 4> kPrecisions = {
-    {{Precision::kAuto, "auto"}, {Precision::kFp32, "fp32"}, {Precision::kBf16, "bf16"}, {Precision::kFp16, "fp16"}}};
+constexpr std::array<PrecisionName, 5> kPrecisions = {{{Precision::kAuto, "auto"},
+                                                       {Precision::kFp32, "fp32"},
+                                                       {Precision::kBf16, "bf16"},
+                                                       {Precision::kFp16, "fp16"},
+                                                       {Precision::kInt8, "int8"}}};
 static_assert(kPrecisions[static_cast<int>(Precision::kAuto)].precision == Precision::kAuto);
 static_assert(kPrecisions[static_cast<int>(Precision::kFp32)].precision == Precision::kFp32);
 static_assert(kPrecisions[static_cast<int>(Precision::kBf16)].precision == Precision::kBf16);
 static_assert(kPrecisions[static_cast<int>(Precision::kFp16)].precision == Precision::kFp16);
+static_assert(kPrecisions[static_cast<int>(Precision::kInt8)].precision == Precision::kInt8);
 
 Precision readPrecision(const Napi::Value& value) {
   const std::string name = readString(value, "precision");
   for (const PrecisionName& known : kPrecisions) {
     if (name == known.name) return known.precision;
   }
-  throw Error(kInvalidArgument, "Expected precision auto, fp32, bf16 or fp16, got " + name);
+  throw Error(kInvalidArgument, "Expected precision auto, fp32, bf16, fp16 or int8, got " + name);
 }
 
 std::array<float, 3> readChannels(const Napi::Value& value, const char* name, bool positive) {

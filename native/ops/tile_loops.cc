@@ -87,14 +87,14 @@ SEG_SAM_INLINE void eachValue(const ProductRows& product, T* result, int64_t res
   }
 }
 
-template <class T>
-SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, const RowNorm& norm, T* result) {
+template <class T, class Result>
+SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, const RowNorm& norm, Result* result) {
   const float share = 1.0f / static_cast<float>(width);
   const float* weight = norm.weight;
   const float* bias = norm.bias;
   for (int64_t row = 0; row < rows; ++row) {
     const T* source = values + row * width;
-    T* target = result + row * width;
+    Result* target = result + row * width;
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < width; ++i) sum += load(source + i);
@@ -237,6 +237,75 @@ void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNo
 SEG_SAM_CLONES
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result) {
   normalise(values, rows, width, norm, result);
+}
+
+SEG_SAM_CLONES
+void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, float* result) {
+  normalise(values, rows, width, norm, result);
+}
+
+SEG_SAM_CLONES
+void widenValues(const uint16_t* values, int64_t count, float* result) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) result[i] = load(values + i);
+}
+
+SEG_SAM_CLONES
+void quantiseRows(const float* values, int64_t rows, int64_t width, uint8_t* bytes, float* scales, float* zeros) {
+  constexpr float kLargest = 255.0f;
+  constexpr float kLeastRange = 1e-20f;
+  constexpr int64_t kBlock = 64;
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* source = values + row * width;
+    float least = 0.0f;
+    float largest = 0.0f;
+#pragma omp simd reduction(min : least) reduction(max : largest)
+    for (int64_t i = 0; i < width; ++i) {
+      least = source[i] < least ? source[i] : least;
+      largest = source[i] > largest ? source[i] : largest;
+    }
+    const float scale = std::max(largest - least, kLeastRange) / kLargest;
+    const float factor = 1.0f / scale;
+    // A whole number, so that 0 stays 0.
+    const float zero = std::floor(0.5f - least * factor);
+    scales[row] = scale;
+    zeros[row] = zero;
+    for (int64_t column = 0; column < width; column += kBlock) {
+      const int64_t count = std::min(kBlock, width - column);
+      uint8_t* target = bytes + row * width + column;
+      int32_t whole[kBlock];
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) {
+        whole[i] = static_cast<int32_t>(std::min(source[column + i] * factor + zero + 0.5f, kLargest));
+      }
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) target[i] = static_cast<uint8_t>(whole[i]);
+    }
+  }
+}
+
+SEG_SAM_CLONES
+void scaleSums(const ByteProduct& product, const ByteFactors& ofRows, const ByteFactors& ofColumns, float* result,
+               int64_t resultStride, bool add) {
+  const float* scales = ofColumns.scales;
+  const float* shifts = ofColumns.shifts;
+  for (int64_t row = 0; row < product.rows; ++row) {
+    const int32_t* sums = product.sums + row * product.stride;
+    const float scale = ofRows.scales[row];
+    const float zero = ofRows.shifts[row];
+    float* target = result + row * resultStride;
+    if (add) {
+#pragma omp simd
+      for (int64_t i = 0; i < product.width; ++i) {
+        target[i] += scale * (scales[i] * static_cast<float>(sums[i]) - zero * shifts[i]);
+      }
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < product.width; ++i) {
+        target[i] = scale * (scales[i] * static_cast<float>(sums[i]) - zero * shifts[i]);
+      }
+    }
+  }
 }
 
 }  // namespace segsam

@@ -56,6 +56,31 @@ void geluRows(const ProductRows& product, uint16_t* result, int64_t resultStride
 void addRows(const ProductRows& product, const float* x, float* result, int64_t resultStride);
 void addRows(const ProductRows& product, const uint16_t* x, uint16_t* result, int64_t resultStride);
 
+/// Rows in 8 bits, value = scale * (byte - zero), each row between its least and its largest value, or 0.
+void quantiseRows(const float* values, int64_t rows, int64_t width, uint8_t* bytes, float* scales, float* zeros);
+
+/// Sums of products in 8 bits, (rows, width) with its rows `stride` apart.
+struct ByteProduct {
+  const int32_t* sums;
+  int64_t rows;
+  int64_t width;
+  int64_t stride;
+};
+
+/// For each row, or for each column.
+struct ByteFactors {
+  const float* scales;
+  /// Zeros of rows, or the scaled sums of columns.
+  const float* shifts;
+};
+
+/// result = scale of the row * (scale of the column * sum - zero of the row * shift of the column), or that added to
+/// it.
+void scaleSums(const ByteProduct& product, const ByteFactors& ofRows, const ByteFactors& ofColumns, float* result,
+               int64_t resultStride, bool add);
+
+void widenValues(const uint16_t* values, int64_t count, float* result);
+
 /// What brings rows to mean 0 and variance 1, then scales and shifts them.
 struct RowNorm {
   const float* weight;
@@ -66,5 +91,6 @@ struct RowNorm {
 /// The result may be the values themselves.
 void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result);
+void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
 
 }  // namespace segsam

@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -16,6 +17,7 @@
 #include "engine/fused_encoder.h"
 #include "engine/linear.h"
 #include "engine/packed_weight.h"
+#include "engine/quantised_weight.h"
 #include "tensors.h"
 
 using namespace segsam;
@@ -33,6 +35,21 @@ Linear linear(int64_t features, int64_t depth, at::ScalarType type) {
 }
 
 PackedLinear packed(const Linear& layer) { return {packLinear(layer.weight), layer.bias}; }
+
+PackedLinear quantised(const Linear& layer) { return {packQuantised(layer.weight), layer.bias}; }
+
+/// (rows, K) as the operators round it: between each row's least and largest value, or 0.
+at::Tensor roundedRows(const at::Tensor& x) {
+  const at::Tensor least = x.amin(1, true).clamp_max(0);
+  const at::Tensor scale = (x.amax(1, true).clamp_min(0) - least) / 255;
+  const at::Tensor zero = at::round(-least / scale);
+  return (at::clamp(at::round(x / scale) + zero, 0, 255) - zero) * scale;
+}
+
+at::Tensor roundedWeight(const at::Tensor& weight) {
+  const at::Tensor scale = weight.abs().amax(1, true) / 127;
+  return at::round(weight / scale) * scale;
+}
 
 at::Tensor apply(const Linear& layer, const at::Tensor& x) {
   return at::linear(x, wide(layer.weight), wide(layer.bias));
@@ -131,15 +148,26 @@ bool refuses(const Body& body) {
   }
 }
 
-torch::jit::Module encoder(const char* path, bool fused, at::ScalarType type) {
+/// @param tolerance as a part of each tensor's largest value
+void expectNear(const std::vector<at::Tensor>& result, const std::vector<at::Tensor>& expected, double tolerance) {
+  EXPECT_EQUAL(result.size(), expected.size());
+  for (size_t i = 0; i < result.size(); ++i) {
+    EXPECT_NEAR(largestDifference(result[i], expected[i]), 0, tolerance * expected[i].abs().max().item<double>());
+  }
+}
+
+enum class Blocks { kPlain, kFused, kInBytes };
+
+torch::jit::Module encoder(const char* path, Blocks blocks, at::ScalarType type) {
   torch::jit::Module module = torch::jit::load(path);
   module.eval();
+  if (blocks == Blocks::kInBytes) EXPECT(fuseEncoderInBytes(module) > 0);
   for (const auto& value : module.attributes()) {
     if (!value.isTensor() || !value.toTensor().is_floating_point()) continue;
     at::Tensor tensor = value.toTensor();
     tensor.set_data(tensor.to(type));
   }
-  if (fused) EXPECT(fuseEncoder(module, type) > 0);
+  if (blocks == Blocks::kFused) EXPECT(fuseEncoder(module, type) > 0);
   module = torch::jit::freeze_module(module);
   auto graph = module.get_method("forward").graph();
   torch::jit::OptimizeFrozenGraph(graph);
@@ -200,27 +228,84 @@ TEST("a block's operators take a view, and refuse what they cannot compute") {
   bad = good;
   bad.lin2.weight = good.lin2.weight.to(at::kBFloat16);
   EXPECT(refuses([&] { withMlp(bad); }));
+  EXPECT(refuses([&] { addMlp(good.x, good.norm, packed(good.lin1), quantised(good.lin2)); }));
+  EXPECT(refuses([&] { packQuantised(at::ones({4, 6})); }));
+}
+
+TEST("products in 8 bits are those of rounded rows and weights: any number of features, and spans of a long row") {
+  if (!multipliesBytes()) return;
+  at::manual_seed(14);
+  for (const auto& [rows, depth, features] : {std::array<int64_t, 3>{5, 8, 3}, {16, 768, 64}, {33, 2000, 130}}) {
+    const at::Tensor x = at::randn({rows, depth}) * at::logspace(-3, 3, rows).unsqueeze(1) + 0.5;
+    const at::Tensor weight = at::randn({features, depth}) * at::logspace(-3, 3, features).unsqueeze(1);
+    const at::Tensor packedWeight = packQuantised(weight);
+    const QuantisedWeight layer(packedWeight, depth, features);
+    std::vector<int32_t> sums;
+    at::Tensor whole = at::full({rows, features}, 7.0f);
+    at::Tensor inSpans = at::full({rows, features}, 7.0f);
+    at::Tensor expectedInSpans = at::zeros({rows, features}, at::kDouble);
+    const BrgemmContext context(true);
+    for (int64_t first = 0; first < depth; first += kQuantisedSpan) {
+      const int64_t count = std::min(kQuantisedSpan, depth - first);
+      const at::Tensor part = x.narrow(1, first, count).contiguous();
+      QuantisedRows quantisedRows;
+      quantisedRows.set(part.const_data_ptr<float>(), rows, count);
+      for (int64_t panel = 0; panel < layer.panels(); ++panel) {
+        layer.multiply(quantisedRows, rows, panel, first, count, inSpans.data_ptr<float>() + panel * kPanel, features,
+                       first > 0, sums);
+      }
+      expectedInSpans += at::linear(roundedRows(wide(part)), roundedWeight(wide(weight)).narrow(1, first, count));
+    }
+    QuantisedRows quantisedRows;
+    quantisedRows.set(x.const_data_ptr<float>(), rows, depth);
+    for (int64_t panel = 0; panel < layer.panels(); ++panel) {
+      layer.multiply(quantisedRows, rows, panel, 0, depth, whole.data_ptr<float>() + panel * kPanel, features, false,
+                     sums);
+    }
+    const at::Tensor expected = at::linear(roundedRows(wide(x)), roundedWeight(wide(weight)));
+    // Of values halfway between two steps, float32 and float64 may round to either.
+    const at::Tensor size = x.norm(2, 1, true) * weight.norm(2, 1).unsqueeze(0);
+    EXPECT_NEAR(largestDifference(whole / size, expected / size), 0, 1e-3);
+    EXPECT_NEAR(largestDifference(inSpans / size, expectedInSpans / size), 0, 1e-3);
+    EXPECT((whole - expected).abs().div(size).median().item<double>() < 1e-5);
+  }
+}
+
+TEST("blocks in 8 bits are near those of their definition") {
+  if (!multipliesBytes()) return;
+  const auto distance = [](const at::Tensor& a, const at::Tensor& b) {
+    return ((wide(a) - b).norm() / b.norm()).item<double>();
+  };
+  for (const auto& [type, tolerance] : types()) {
+    for (const Block& in : {block({2, 5, 7}, 3, 3, 4, type), block({1, 20, 9}, 7, 2, 64, type)}) {
+      const at::Tensor attended =
+          addAttention(in.x, in.norm, quantised(in.qkv), in.tables, quantised(in.proj), in.heads, in.window);
+      EXPECT_EQUAL(attended.scalar_type(), type);
+      EXPECT_NEAR(distance(attended, attentionByDefinition(in)), 0, 0.03);
+      const at::Tensor result = addMlp(in.x, in.norm, quantised(in.lin1), quantised(in.lin2));
+      EXPECT_EQUAL(result.scalar_type(), type);
+      EXPECT_NEAR(distance(result, mlpByDefinition(in)), 0, 0.03);
+    }
+  }
 }
 
 TEST("encoders compute their blocks by the operators, whose weights are packed once, and give the same features") {
   if (!packsLinears()) return;
   const c10::InferenceMode inference;
-  for (const auto& [path, side] :
-       {std::pair(SEG_SAM_TINY "/encoder.pt", 256), {SEG_SAM_CONVERTED "/encoder.pt", 96}}) {
+  for (const auto& [path, side] : {std::pair(SEG_SAM_TINY "/encoder.pt", 256), {SEG_SAM_CONVERTED "/encoder.pt", 96}}) {
     at::manual_seed(13);
     const at::Tensor image = at::randn({2, 3, side, side});
-    const auto expected = encoder(path, false, at::kFloat).forward({image}).toTensorVector();
+    const auto expected = encoder(path, Blocks::kPlain, at::kFloat).forward({image}).toTensorVector();
     for (const auto& [type, tolerance] : types()) {
-      torch::jit::Module module = encoder(path, true, type);
+      torch::jit::Module module = encoder(path, Blocks::kFused, type);
       const std::string graph = module.get_method("forward").graph()->toString();
       for (const char* name : {"::add_attention(", "::add_mlp("}) EXPECT(graph.find(name) != std::string::npos);
       EXPECT(graph.find("::pack_linear(") == std::string::npos);
       const auto result = module.forward({image.to(type)}).toTensorVector();
-      EXPECT_EQUAL(result.size(), expected.size());
-      for (size_t i = 0; i < result.size(); ++i) {
-        const double size = expected[i].abs().max().item<double>();
-        EXPECT_NEAR(largestDifference(result[i], expected[i]), 0, (type == at::kFloat ? 1e-4 : 5e-2) * size);
-      }
+      expectNear(result, expected, type == at::kFloat ? 1e-4 : 5e-2);
+      if (!multipliesBytes()) continue;
+      torch::jit::Module inBytes = encoder(path, Blocks::kInBytes, type);
+      expectNear(inBytes.forward({image.to(type)}).toTensorVector(), expected, 8e-2);
     }
   }
 }

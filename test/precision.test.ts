@@ -1,0 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { type Mask, type RawImage, SegSam } from '../lib/index.js'
+import { grayImage } from './images.js'
