@@ -1,5 +1,45 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { expect, it } from 'vitest'
-import { type Mask, type RawImage, SegSam } from '../lib/index.js'
-import { grayImage } from './images.js'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { defaultBundle, readImage, SegSam } from '../lib/index.js'
+import { bundle } from './fixture.js'
+
+const image = fileURLToPath(new URL('../examples/images/mni152_axial_z8.png', import.meta.url))
+const prompts = [{ box: [83, 87, 105, 117] }, { points: [{ x: 94, y: 102 }] }] as const
+const multipliesBytes = process.arch === 'x64' && readFileSync('/proc/cpuinfo', 'utf8').includes('avx512_vnni')
+
+describe('precision int8', () => {
+  it.runIf(multipliesBytes)('gives nearly the masks and names of fp32, with a smaller encoder', async () => {
+    const read = await readImage(image)
+    const result = async (precision: 'fp32' | 'int8') => {
+      using model = await SegSam.load(defaultBundle, { device: 'cpu', precision })
+      expect(model.info.precision).toBe(precision)
+      const scene = await model.encode(read)
+      return {
+        objects: await scene.segment(prompts),
+        bytes: model.stats().memory.weightBytes,
+        saved: await scene.save(),
+      }
+    }
+    const [exact, bytes] = [await result('fp32'), await result('int8')]
+    expect(bytes.bytes).toBeLessThan(0.7 * exact.bytes)
+    for (const [i, object] of bytes.objects.entries()) {
+      expect(object.mask.iou(exact.objects[i]!.mask)).toBeGreaterThan(0.97)
+      expect(object.candidates[0]!.id).toBe(exact.objects[i]!.candidates[0]!.id)
+      // Were they equal, nothing would have been computed in 8 bits.
+      expect(object.logits).not.toEqual(exact.objects[i]!.logits)
+    }
+    using fp32 = await SegSam.load(defaultBundle, { device: 'cpu', precision: 'fp32' })
+    await expect(fp32.restore(bytes.saved)).rejects.toMatchObject({
+      code: 'SCENE_MISMATCH',
+      message: expect.stringMatching(/int8.*fp32/),
+    })
+  })
+
+  it.runIf(!multipliesBytes)('is refused where the processor does not multiply bytes', async () => {
+    await expect(SegSam.load(bundle, { device: 'cpu', precision: 'int8' })).rejects.toMatchObject({
+      code: 'DEVICE_UNAVAILABLE',
+      message: expect.stringMatching(/int8.*VNNI.*auto/),
+    })
+  })
+})
