@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { ClassSet, Model } from '../binding.js'
 import { abortable } from './abort.js'
 import { SegSamError, unexpected } from './errors.js'
+import { didYouMean, nearest } from './nearest.js'
 import type { SentenceEncoder } from './sentences.js'
 
 /** A code for the class in a terminology, for example `{ scheme: 'SCT', value: '10200004', meaning: 'Liver' }`. */
@@ -50,16 +51,23 @@ const texts = z.array(text).readonly()
 /** `unknown` and `*` have a meaning of their own in label maps. */
 const RESERVED = ['unknown', '*']
 
+const TEXT = 'a text that is not empty'
+const TEXTS = 'a list of texts that are not empty'
+
+/** What a field allows is told by its `describe`. */
 const cardShape = {
-  id: text.refine((id) => !RESERVED.includes(id), 'not unknown or *, which label maps use'),
-  name: text,
-  synonyms: texts.optional(),
+  id: text
+    .refine((id) => !RESERVED.includes(id), 'not unknown or *, which label maps use')
+    .describe(`${TEXT}, but not unknown or *, which label maps use`),
+  name: text.describe(TEXT),
+  synonyms: texts.optional().describe(TEXTS),
   codes: z
     .array(z.object({ scheme: text, value: text, meaning: z.string().optional() }).readonly())
     .readonly()
-    .optional(),
-  modalities: texts.optional(),
-  countable: z.boolean().optional(),
+    .optional()
+    .describe('a list of { scheme, value, meaning? }, each a text'),
+  modalities: texts.optional().describe(TEXTS),
+  countable: z.boolean().optional().describe('true or false'),
 }
 
 /** Frozen: a card is known by its identity, and its sentences are embedded once. */
@@ -268,18 +276,51 @@ function cardLines(card: ClassCard): string[] {
   return [`${[card.name, ...(card.synonyms ?? [])].join(', ')}.`, ...card.sentences]
 }
 
+const cardFields = {
+  ...cardShape,
+  sentences: texts.optional().describe(TEXTS),
+  description: text.optional().describe(TEXT),
+}
+
+/** @throws SegSamError `INVALID_ARGUMENT`, naming the field */
 function checkedCard(card: unknown, name: string): ClassCard {
+  if (typeof card !== 'object' || card === null || Array.isArray(card)) {
+    throw unexpected('INVALID_ARGUMENT', name, card, 'a class card', EXAMPLE)
+  }
+  const fields = Object.keys(cardFields)
+  const stray = Object.keys(card).find((field) => !fields.includes(field))
+  if (stray !== undefined) {
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      `a field of ${name}`,
+      stray,
+      fields.join(', '),
+      didYouMean(nearest(stray, fields)),
+    )
+  }
+  for (const [field, schema] of Object.entries(cardFields)) {
+    const value = (card as Record<string, unknown>)[field]
+    if (schema.safeParse(value).success) continue
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      `${field} of ${name}`,
+      value,
+      schema.description!,
+      value === undefined ? EXAMPLE : '',
+    )
+  }
   const parsed = newCardSchema.safeParse(card)
   if (!parsed.success) {
-    throw new SegSamError(
-      'INVALID_ARGUMENT',
-      `${name} is not a class card: ${z.prettifyError(parsed.error)}\n` +
-        'Allowed: a class id, or { id, name, synonyms?, codes?, sentences: [...] } or { id, name, description }.',
-    )
+    const { sentences } = card as { sentences?: unknown }
+    const got = sentences === undefined ? 'neither sentences nor a description' : 'both sentences and a description'
+    throw new SegSamError('INVALID_ARGUMENT', `${name} has ${got}; allowed: one of them. ${EXAMPLE}`)
   }
   const { description, ...rest } = parsed.data
   return Object.freeze({ ...rest, sentences: rest.sentences ?? Object.freeze(sentencesOf(description!)) })
 }
+
+const EXAMPLE =
+  "A card is, for example, { id: 'cyst', name: 'Cyst', description: 'A round cavity. It is dark on T1-weighted MR.' }."
 
 function sentencesOf(description: string): string[] {
   const segments = new Intl.Segmenter('en', { granularity: 'sentence' }).segment(description)
