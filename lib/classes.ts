@@ -1,4 +1,3 @@
-import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import type { ClassSet, Model } from '../binding.js'
 import { abortable } from './abort.js'
@@ -231,18 +230,9 @@ export class ClassBook {
       'UNKNOWN_CLASS',
       'class',
       id,
-      `the ${this.#cards.length} ids of model.classes, such as ${this.#nearest(id).join(', ')}`,
-      'For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.',
+      `the ${this.#cards.length} ids of model.classes`,
+      `${suggestedClasses(id, this.#cards)} For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.`,
     )
-  }
-
-  #nearest(id: string): string[] {
-    const wanted = id.toLowerCase().replaceAll(/[\s-]+/g, '_')
-    const rank = (known: string) => (known.includes(wanted) ? 0 : distance(wanted, known.toLowerCase()))
-    return this.cards
-      .map((card) => card.id)
-      .sort((a, b) => rank(a) - rank(b))
-      .slice(0, 3)
   }
 
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
@@ -271,6 +261,13 @@ export class ClassBook {
   }
 }
 
+/** What may have been meant by an id that no class has, by the ids, names and synonyms of those there are. */
+export function suggestedClasses(id: unknown, cards: readonly ClassCard[]): string {
+  const near = nearest(String(id), cards, (card) => [card.id, card.name, ...(card.synonyms ?? [])])
+  const some = cards.slice(0, 3).map((card) => card.id)
+  return didYouMean(near.map((card) => card.id)) || `They are ${some.join(', ')} and so on.`
+}
+
 /** What the text encoder reads of a card: `name, synonym, synonym.`, then each sentence. */
 function cardLines(card: ClassCard): string[] {
   return [`${[card.name, ...(card.synonyms ?? [])].join(', ')}.`, ...card.sentences]
@@ -295,7 +292,7 @@ function checkedCard(card: unknown, name: string): ClassCard {
       `a field of ${name}`,
       stray,
       fields.join(', '),
-      didYouMean(nearest(stray, fields)),
+      didYouMean(nearest(stray, fields, (field) => [field])),
     )
   }
   for (const [field, schema] of Object.entries(cardFields)) {

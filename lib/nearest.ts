@@ -2,16 +2,28 @@ import { distance } from 'fastest-levenshtein'
 
 const MOST = 3
 
-/** Names that a misspelt word may stand for, nearest first: at most three, and none where all are far from it. */
-export function nearest(word: string, known: readonly string[]): string[] {
+/** A part of a name counts as that name from so many letters on. */
+const SHORTEST_PART = 3
+
+/**
+ * Entries that a misspelt word may stand for, nearest first: at most three, and none where all are far from it.
+ *
+ * @param spellings what an entry may be called
+ */
+export function nearest<T>(word: string, entries: readonly T[], spellings: (entry: T) => readonly string[]): T[] {
   const wanted = plain(word)
-  const allowed = Math.max(1, Math.floor(wanted.length / 3))
-  return known
-    .map((name) => ({ name, far: wanted !== '' && plain(name).includes(wanted) ? 0 : distance(wanted, plain(name)) }))
-    .filter(({ far }) => far <= allowed)
-    .sort((a, b) => a.far - b.far)
+  const allowed = Math.ceil(wanted.length / 3)
+  const edits = (name: string) => distance(wanted, plain(name))
+  const isPart = (name: string) => wanted.length >= SHORTEST_PART && plain(name).includes(wanted)
+  return entries
+    .map((entry) => {
+      const near = spellings(entry).filter((name) => isPart(name) || edits(name) <= allowed)
+      return { entry, edits: Math.min(...near.map(edits)) }
+    })
+    .filter(({ edits }) => Number.isFinite(edits))
+    .sort((a, b) => a.edits - b.edits)
     .slice(0, MOST)
-    .map(({ name }) => name)
+    .map(({ entry }) => entry)
 }
 
 /** `Did you mean this or that?`; empty where no name is near. */

@@ -153,7 +153,7 @@ describe('a class that is removed', () => {
 
   it('must be there, and must not be the last', () => {
     expect(() => model.removeClass('rings')).toThrow(
-      expect.objectContaining({ code: 'UNKNOWN_CLASS', message: expect.stringContaining('such as ring') }),
+      expect.objectContaining({ code: 'UNKNOWN_CLASS', message: expect.stringContaining('Did you mean ring?') }),
     )
     for (const id of ids().slice(1)) model.removeClass(id)
     expect(() => model.removeClass('disc_left')).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))

@@ -50,6 +50,7 @@ describe('seg-sam', () => {
     [['segment', 'scan.png', '--point', '1,2,7']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--colour', 'red']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,,b']],
+    [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,b,a']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--window', '5']],
     [['label']],
     [['label', 'scan.png', '--points', 'many']],
@@ -253,7 +254,11 @@ describe('seg-sam segment', () => {
     expect(outside.stderr).toMatch(/^seg-sam: INVALID_PROMPT: [^\n]+\n$/)
     const unknown = await segment('--box', '20,15,60,45', '--classes', 'no_such_class')
     expect(unknown).toMatchObject({ code: 2, stdout: '' })
-    expect(unknown.stderr).toMatch(/^seg-sam: UNKNOWN_CLASS: [^\n]+\n$/)
+    expect(unknown.stderr).toMatch(/^seg-sam: UNKNOWN_CLASS: --classes has 'no_such_class'[^\n]+\n$/)
+    const misspelt = await segment('--box', '20,15,60,45', '--classes', 'bar,rnig')
+    expect(misspelt.stderr).toMatch(
+      /'rnig'; allowed: the 4 ids that `seg-sam inspect .* lists\. Did you mean ring\?\n$/,
+    )
   })
 
   test('fails on an image that is not one, and on a folder that cannot be made', async () => {

@@ -17,7 +17,7 @@ import {
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, list, number } from './options.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -61,6 +61,7 @@ async function label(path: string, options: LabelOptions): Promise<void> {
   checkFormats(options, input, path)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  checkClasses(classes, model)
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   const windowed = window && { window }
   const rules = { pointsPerSide: options.points, regions: { '*': rulesOf(options) }, ...(classes && { classes }) }

@@ -1,4 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander'
+import { suggestedClasses } from '../classes.js'
+import { SegSamError } from '../errors.js'
+import type { SegSam } from '../model.js'
 import { defaultBundle } from '../package-root.js'
 import { WINDOW_PRESETS, type WindowChoice } from '../window.js'
 import { numbers } from './prompt-arguments.js'
@@ -7,10 +10,24 @@ export function bundleOption(): Option {
   return new Option('-m, --model <bundle>', 'folder of the model').default(defaultBundle, 'the one in this package')
 }
 
+/** Class ids. */
 export function list(text: string): string[] {
   const entries = text.split(',').map((entry) => entry.trim())
-  if (entries.includes('')) throw new InvalidArgumentError('Allowed: class ids as a,b,c.')
+  if (entries.includes('') || new Set(entries).size < entries.length) {
+    throw new InvalidArgumentError('Allowed: class ids as a,b,c, each once.')
+  }
   return entries
+}
+
+/** @throws SegSamError `UNKNOWN_CLASS` */
+export function checkClasses(ids: readonly string[] | undefined, { classes, info }: SegSam): void {
+  const unknown = ids?.find((id) => !classes.some((card) => card.id === id))
+  if (unknown === undefined) return
+  throw new SegSamError(
+    'UNKNOWN_CLASS',
+    `--classes has '${unknown}'; allowed: the ${classes.length} ids that \`seg-sam inspect ${info.bundle} --json\` lists. ` +
+      suggestedClasses(unknown, classes),
+  )
 }
 
 export function number(text: string): number {

@@ -18,7 +18,7 @@ import {
   writtenFiles,
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, list, number } from './options.js'
 import { Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
@@ -72,6 +72,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   checkFormats(options, input, path)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  checkClasses(classes, model)
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const hits = await progress.step('segment', () =>

@@ -17,7 +17,7 @@ import {
   writtenFiles,
 } from './formats.js'
 import { type InputOptions, readVolumeInput, VOLUME_HELP, withVolumeOptions } from './input.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, list, number } from './options.js'
 import { bar, Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { promptText, UNNAMED } from './segment.js'
@@ -101,6 +101,7 @@ async function segmentVolume(path: string, prompts: readonly Prompt[], options: 
   const { volume, axis, total } = await opened(path, options, progress)
   const slice = sliceFor(path, options, total)
   using model = await loaded(options, progress)
+  checkClasses(classes, model)
   const seen = new Set<number>()
   const found = await progress.step('segment', () =>
     model.segmentVolume(
@@ -129,6 +130,7 @@ async function labelVolume(path: string, options: VolumeOptions): Promise<void> 
   const progress = new Progress()
   const { volume, axis } = await opened(path, options, progress)
   using model = await loaded(options, progress)
+  checkClasses(classes, model)
   const found = await progress.step('label', () =>
     model.labelVolume(volume, {
       axis,
