@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -265,9 +265,30 @@ describe('seg-sam segment', () => {
     const text = await run('segment', program, '--box', '1,1,5,5', '--model', bundle)
     expect(text).toMatchObject({ code: 1, stdout: '' })
     expect(text.stderr).toMatch(/^seg-sam: UNSUPPORTED_FORMAT: [^\n]+\n$/)
-    const blocked = await segment('--box', '20,15,60,45', '--out', join(scan, 'found'))
-    expect(blocked).toMatchObject({ code: 1, stdout: '' })
-    expect(blocked.stderr).toMatch(/^seg-sam: ENOTDIR: [^\n]+\n$/)
+    const blocked: [string, string][] = [
+      [scan, 'is a file; a folder is needed'],
+      [join(scan, 'found'), 'cannot be made, because something in its path is a file'],
+    ]
+    for (const [out, reason] of blocked) {
+      const stderr = `seg-sam: WRITE_FAILED: --out ${out} ${reason}. Pass another folder.\n`
+      expect(await segment('--box', '20,15,60,45', '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+      expect(await run('label', scan, '--model', bundle, '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+    }
+  })
+
+  test('fails on a folder that may not be written to', async () => {
+    const closed = join(folder, 'closed')
+    await mkdir(closed, { mode: 0o555 })
+    await chmod(folder, 0o755)
+    // Root may write anywhere, so that it lets go of its rights, once the module is loaded.
+    const script = `const { makeFolder } = await import(process.argv[1])
+      if (process.getuid() === 0) process.setuid(65534)
+      for (const out of process.argv.slice(2)) await makeFolder(out, '--out').catch(({ message }) => console.log(message))`
+    const module = new URL('../dist/cli/out-folder.js', import.meta.url).href
+    const outs = [closed, join(closed, 'found')]
+    const { stdout } = await runProgram(['--input-type=module', '--eval', script, module, ...outs])
+    const lines = outs.map((out) => `--out ${out} cannot be written to with your rights. Pass another folder.\n`)
+    expect(stdout).toBe(lines.join(''))
   })
 
   function segment(...args: string[]) {

@@ -13,6 +13,7 @@ import { RecordFile, type RecordHeader } from '../eval/records.js'
 import { csvOf, type Report, type Row, reportOf } from '../eval/report.js'
 import { SegSam } from '../model.js'
 import { packageVersion } from '../package-root.js'
+import { makeFolder } from './out-folder.js'
 import { bar, Progress } from './progress.js'
 import { numbers } from './prompt-arguments.js'
 import { table } from './table.js'
@@ -73,6 +74,7 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
     tolerance: options.tolerance,
     multimask: options.multimask === true,
   }
+  await makeFolder(options.report, '--report')
   const file = await RecordFile.open(options.report, run)
   if (model.info.semantic === 'untrained') leftOut.push(UNTRAINED)
   const onProgress = countdown(progress)

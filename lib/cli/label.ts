@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
@@ -18,6 +18,7 @@ import {
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
 import { bundleOption, checkClasses, list, number } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -62,6 +63,7 @@ async function label(path: string, options: LabelOptions): Promise<void> {
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   checkClasses(classes, model)
+  if (out !== undefined) await makeFolder(out, '--out')
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   const windowed = window && { window }
   const rules = { pointsPerSide: options.points, regions: { '*': rulesOf(options) }, ...(classes && { classes }) }
@@ -103,7 +105,6 @@ async function writePictures(
   { image, map }: Labelling,
   window: [number, number] | undefined,
 ): Promise<LabelResult['files']> {
-  await mkdir(folder, { recursive: true })
   const counts = map.classes.some(({ countable }) => countable)
   await writeFile(join(folder, 'labels.png'), await map.toPNG())
   if (counts) await writeFile(join(folder, 'instances.png'), await map.toInstancePNG())

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
@@ -19,6 +19,7 @@ import {
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { bundleOption, checkClasses, list, number } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
@@ -73,6 +74,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const hits = await progress.step('segment', () =>
@@ -114,7 +116,6 @@ async function writePictures(
   { image, prompts, hits }: Pick<Findings, 'image' | 'prompts' | 'hits'>,
   window: [number, number] | undefined,
 ): Promise<Map<Mask, string>> {
-  await mkdir(folder, { recursive: true })
   const written = new Map<Mask, string>()
   const write = async (mask: Mask, name: string) => {
     await writeFile(join(folder, name), await mask.toPNG())

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
@@ -18,6 +18,7 @@ import {
 } from './formats.js'
 import { type InputOptions, readVolumeInput, VOLUME_HELP, withVolumeOptions } from './input.js'
 import { bundleOption, checkClasses, list, number } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { bar, Progress } from './progress.js'
 import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { promptText, UNNAMED } from './segment.js'
@@ -102,6 +103,7 @@ async function segmentVolume(path: string, prompts: readonly Prompt[], options: 
   const slice = sliceFor(path, options, total)
   using model = await loaded(options, progress)
   checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const seen = new Set<number>()
   const found = await progress.step('segment', () =>
     model.segmentVolume(
@@ -131,6 +133,7 @@ async function labelVolume(path: string, options: VolumeOptions): Promise<void> 
   const { volume, axis } = await opened(path, options, progress)
   using model = await loaded(options, progress)
   checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const found = await progress.step('label', () =>
     model.labelVolume(volume, {
       axis,
@@ -172,10 +175,7 @@ async function write(
 ): Promise<VolumeResultTail> {
   const { out } = options
   if (out === undefined) return { formats: {}, seconds: progress.seconds }
-  const formats = await progress.step('write', async () => {
-    await mkdir(out, { recursive: true })
-    return writeVolumeFormats(out, options, segmentation, algorithmType)
-  })
+  const formats = await progress.step('write', () => writeVolumeFormats(out, options, segmentation, algorithmType))
   return { formats, seconds: progress.seconds }
 }
 
