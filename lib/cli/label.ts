@@ -17,7 +17,7 @@ import {
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
-import { bundleOption, checkClasses, list, number } from './options.js'
+import { bundleOption, checkClasses, deviceOption, list, precisionOption, whole } from './options.js'
 import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
@@ -41,12 +41,12 @@ export function labelCommand(): Command {
     .description('Divide the whole image among the classes of the model, without a prompt.')
     .argument('<image>', IMAGE_HELP)
     .addOption(bundleOption())
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
-    .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', number, 32)
-    .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', number, 0)
+    .addOption(deviceOption())
+    .addOption(precisionOption())
+    .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', whole(1, 128), 32)
+    .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', whole(0, 4), 0)
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
-    .option('--min-area <pixels>', 'drop smaller regions of a class', number)
+    .option('--min-area <pixels>', 'drop smaller regions of a class', whole(1))
     .option('--largest', 'keep only the largest region of each class, or of each object of a countable class')
     .option('--fill-holes', 'fill holes, but where another class lies in them')
     .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')

@@ -3,6 +3,7 @@ import { suggestedClasses } from '../classes.js'
 import { SegSamError } from '../errors.js'
 import type { SegSam } from '../model.js'
 import { defaultBundle } from '../package-root.js'
+import { AXES, type Axis } from '../volume/axes.js'
 import { WINDOW_PRESETS, type WindowChoice } from '../window.js'
 import { numbers } from './prompt-arguments.js'
 
@@ -30,14 +31,46 @@ export function checkClasses(ids: readonly string[] | undefined, { classes, info
   )
 }
 
+export function deviceOption(): Option {
+  return new Option('--device <device>', 'auto, cpu, cuda or cuda:N').default('auto').argParser((text) => {
+    if (/^(auto|cpu|cuda(:\d{1,3})?)$/.test(text)) return text
+    throw new InvalidArgumentError('Allowed: auto, cpu, cuda or cuda:N.')
+  })
+}
+
+export function precisionOption(): Option {
+  return new Option('--precision <precision>', 'of the arithmetic')
+    .choices(['auto', 'fp32', 'bf16', 'fp16'])
+    .default('auto')
+}
+
 export function number(text: string): number {
   return numbers(text, 1, 'a number')[0]!
+}
+
+/** A parser of whole numbers. */
+export function whole(from: number, to = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const allowed = `a whole number ${to === Number.MAX_SAFE_INTEGER ? `from ${from} on` : `from ${from} to ${to}`}`
+    const value = numbers(text, 1, allowed)[0]!
+    if (!Number.isSafeInteger(value) || value < from || value > to)
+      throw new InvalidArgumentError(`Allowed: ${allowed}.`)
+    return value
+  }
+}
+
+export function axis(text: string): Axis {
+  const found = AXES.find((name) => name === text.toLowerCase())
+  if (!found) throw new InvalidArgumentError(`Allowed: ${AXES.join(', ')}.`)
+  return found
 }
 
 export function window(text: string): WindowChoice {
   if (text === 'file' || Object.hasOwn(WINDOW_PRESETS, text)) return text as WindowChoice
   const names = ['file', ...Object.keys(WINDOW_PRESETS)].join(', ')
-  const [low, high] = numbers(text, 2, `two intensities low,high, for example -160,240, or ${names}`)
+  const allowed = `two intensities low,high with low < high, for example -160,240, or ${names}`
+  const [low, high] = numbers(text, 2, allowed)
+  if (!(low! < high!)) throw new InvalidArgumentError(`Allowed: ${allowed}.`)
   return [low!, high!]
 }
 

@@ -18,10 +18,10 @@ import {
   writtenFiles,
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
-import { bundleOption, checkClasses, list, number } from './options.js'
+import { bundleOption, checkClasses, deviceOption, list, number, precisionOption } from './options.js'
 import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
-import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
+import { checkPrompts, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -50,8 +50,8 @@ export function segmentCommand(): Command {
     .option('-n, --next', 'the next --point begins another object')
     .on('option:next', collected.next)
     .addOption(bundleOption())
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16 or fp16', 'auto')
+    .addOption(deviceOption())
+    .addOption(precisionOption())
     .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
@@ -72,6 +72,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   const input = await progress.step('read', () => readInput(path, options))
   checkFormats(options, input, path)
   const { image } = input
+  checkPrompts(prompts, image)
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
   checkClasses(classes, model)
   if (options.out !== undefined) await makeFolder(options.out, '--out')
