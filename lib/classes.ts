@@ -106,6 +106,7 @@ export class ClassBook {
   readonly #embeddings = new WeakMap<ClassCard, Float32Array>()
   readonly #recent = new Map<string, Promise<PreparedClasses>>()
   #all: Promise<PreparedClasses> | undefined
+  #preparing = 0
 
   /** @param names `false`: the cards are known, but nothing will be named by them, so that they are not embedded */
   constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[], names: boolean) {
@@ -120,6 +121,11 @@ export class ClassBook {
     return this.#cards
   }
 
+  /** Cards that are being embedded or made ready for the decoder now. */
+  get preparing(): number {
+    return this.#preparing
+  }
+
   /**
    * Embeds a card and adds it at the end, or puts it in the place of the one with its id.
    *
@@ -128,7 +134,7 @@ export class ClassBook {
   async define(entry: NewClassCard, replace: boolean, signal: AbortSignal | undefined): Promise<ClassCard> {
     const card = checkedCard(entry, 'the class')
     this.#checkFree(card.id, replace)
-    await abortable(() => this.#embed([card]), { signal })
+    await abortable(() => this.#counted(1, () => this.#embed([card])), { signal })
     this.#checkFree(card.id, replace)
     const at = this.#cards.findIndex(({ id }) => id === card.id)
     this.#change(at < 0 ? [...this.#cards, card] : this.#cards.with(at, card))
@@ -157,7 +163,7 @@ export class ClassBook {
    */
   async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
     if (request === undefined) {
-      this.#all ??= this.#prepare(this.#cards).catch((error) => {
+      this.#all ??= this.#prepared(this.#cards).catch((error) => {
         this.#all = undefined
         throw error
       })
@@ -165,7 +171,7 @@ export class ClassBook {
     }
     const cards = this.#resolve(request)
     const key = JSON.stringify(cards)
-    const prepared = this.#recent.get(key) ?? this.#prepare(cards)
+    const prepared = this.#recent.get(key) ?? this.#prepared(cards)
     this.#recent.delete(key)
     this.#recent.set(key, prepared)
     prepared.catch(() => this.#recent.delete(key))
@@ -233,6 +239,19 @@ export class ClassBook {
       `the ${this.#cards.length} ids of model.classes`,
       `${suggestedClasses(id, this.#cards)} For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.`,
     )
+  }
+
+  #prepared(cards: readonly ClassCard[]): Promise<PreparedClasses> {
+    return this.#counted(cards.length, () => this.#prepare(cards))
+  }
+
+  async #counted<T>(cards: number, work: () => Promise<T>): Promise<T> {
+    this.#preparing += cards
+    try {
+      return await work()
+    } finally {
+      this.#preparing -= cards
+    }
   }
 
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
