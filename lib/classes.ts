@@ -1,8 +1,8 @@
-import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import type { ClassSet, Model } from '../binding.js'
 import { abortable } from './abort.js'
 import { SegSamError, unexpected } from './errors.js'
+import { didYouMean, nearest } from './nearest.js'
 import type { SentenceEncoder } from './sentences.js'
 
 /** A code for the class in a terminology, for example `{ scheme: 'SCT', value: '10200004', meaning: 'Liver' }`. */
@@ -50,16 +50,23 @@ const texts = z.array(text).readonly()
 /** `unknown` and `*` have a meaning of their own in label maps. */
 const RESERVED = ['unknown', '*']
 
+const TEXT = 'a text that is not empty'
+const TEXTS = 'a list of texts that are not empty'
+
+/** What a field allows is told by its `describe`. */
 const cardShape = {
-  id: text.refine((id) => !RESERVED.includes(id), 'not unknown or *, which label maps use'),
-  name: text,
-  synonyms: texts.optional(),
+  id: text
+    .refine((id) => !RESERVED.includes(id), 'not unknown or *, which label maps use')
+    .describe(`${TEXT}, but not unknown or *, which label maps use`),
+  name: text.describe(TEXT),
+  synonyms: texts.optional().describe(TEXTS),
   codes: z
     .array(z.object({ scheme: text, value: text, meaning: z.string().optional() }).readonly())
     .readonly()
-    .optional(),
-  modalities: texts.optional(),
-  countable: z.boolean().optional(),
+    .optional()
+    .describe('a list of { scheme, value, meaning? }, each a text'),
+  modalities: texts.optional().describe(TEXTS),
+  countable: z.boolean().optional().describe('true or false'),
 }
 
 /** Frozen: a card is known by its identity, and its sentences are embedded once. */
@@ -99,6 +106,7 @@ export class ClassBook {
   readonly #embeddings = new WeakMap<ClassCard, Float32Array>()
   readonly #recent = new Map<string, Promise<PreparedClasses>>()
   #all: Promise<PreparedClasses> | undefined
+  #preparing = 0
 
   /** @param names `false`: the cards are known, but nothing will be named by them, so that they are not embedded */
   constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[], names: boolean) {
@@ -113,6 +121,11 @@ export class ClassBook {
     return this.#cards
   }
 
+  /** Cards that are being embedded or made ready for the decoder now. */
+  get preparing(): number {
+    return this.#preparing
+  }
+
   /**
    * Embeds a card and adds it at the end, or puts it in the place of the one with its id.
    *
@@ -121,7 +134,7 @@ export class ClassBook {
   async define(entry: NewClassCard, replace: boolean, signal: AbortSignal | undefined): Promise<ClassCard> {
     const card = checkedCard(entry, 'the class')
     this.#checkFree(card.id, replace)
-    await abortable(() => this.#embed([card]), { signal })
+    await abortable(() => this.#counted(1, () => this.#embed([card])), { signal })
     this.#checkFree(card.id, replace)
     const at = this.#cards.findIndex(({ id }) => id === card.id)
     this.#change(at < 0 ? [...this.#cards, card] : this.#cards.with(at, card))
@@ -150,7 +163,7 @@ export class ClassBook {
    */
   async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
     if (request === undefined) {
-      this.#all ??= this.#prepare(this.#cards).catch((error) => {
+      this.#all ??= this.#prepared(this.#cards).catch((error) => {
         this.#all = undefined
         throw error
       })
@@ -158,7 +171,7 @@ export class ClassBook {
     }
     const cards = this.#resolve(request)
     const key = JSON.stringify(cards)
-    const prepared = this.#recent.get(key) ?? this.#prepare(cards)
+    const prepared = this.#recent.get(key) ?? this.#prepared(cards)
     this.#recent.delete(key)
     this.#recent.set(key, prepared)
     prepared.catch(() => this.#recent.delete(key))
@@ -223,18 +236,22 @@ export class ClassBook {
       'UNKNOWN_CLASS',
       'class',
       id,
-      `the ${this.#cards.length} ids of model.classes, such as ${this.#nearest(id).join(', ')}`,
-      'For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.',
+      `the ${this.#cards.length} ids of model.classes`,
+      `${suggestedClasses(id, this.#cards)} For a class of your own pass a card, { id, name, description }, or define it with model.defineClass.`,
     )
   }
 
-  #nearest(id: string): string[] {
-    const wanted = id.toLowerCase().replaceAll(/[\s-]+/g, '_')
-    const rank = (known: string) => (known.includes(wanted) ? 0 : distance(wanted, known.toLowerCase()))
-    return this.cards
-      .map((card) => card.id)
-      .sort((a, b) => rank(a) - rank(b))
-      .slice(0, 3)
+  #prepared(cards: readonly ClassCard[]): Promise<PreparedClasses> {
+    return this.#counted(cards.length, () => this.#prepare(cards))
+  }
+
+  async #counted<T>(cards: number, work: () => Promise<T>): Promise<T> {
+    this.#preparing += cards
+    try {
+      return await work()
+    } finally {
+      this.#preparing -= cards
+    }
   }
 
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
@@ -263,23 +280,63 @@ export class ClassBook {
   }
 }
 
+/** What may have been meant by an id that no class has, by the ids, names and synonyms of those there are. */
+export function suggestedClasses(id: unknown, cards: readonly ClassCard[]): string {
+  const near = nearest(String(id), cards, (card) => [card.id, card.name, ...(card.synonyms ?? [])])
+  const some = cards.slice(0, 3).map((card) => card.id)
+  return didYouMean(near.map((card) => card.id)) || `They are ${some.join(', ')} and so on.`
+}
+
 /** What the text encoder reads of a card: `name, synonym, synonym.`, then each sentence. */
 function cardLines(card: ClassCard): string[] {
   return [`${[card.name, ...(card.synonyms ?? [])].join(', ')}.`, ...card.sentences]
 }
 
+const cardFields = {
+  ...cardShape,
+  sentences: texts.optional().describe(TEXTS),
+  description: text.optional().describe(TEXT),
+}
+
+/** @throws SegSamError `INVALID_ARGUMENT`, naming the field */
 function checkedCard(card: unknown, name: string): ClassCard {
+  if (typeof card !== 'object' || card === null || Array.isArray(card)) {
+    throw unexpected('INVALID_ARGUMENT', name, card, 'a class card', EXAMPLE)
+  }
+  const fields = Object.keys(cardFields)
+  const stray = Object.keys(card).find((field) => !fields.includes(field))
+  if (stray !== undefined) {
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      `a field of ${name}`,
+      stray,
+      fields.join(', '),
+      didYouMean(nearest(stray, fields, (field) => [field])),
+    )
+  }
+  for (const [field, schema] of Object.entries(cardFields)) {
+    const value = (card as Record<string, unknown>)[field]
+    if (schema.safeParse(value).success) continue
+    throw unexpected(
+      'INVALID_ARGUMENT',
+      `${field} of ${name}`,
+      value,
+      schema.description!,
+      value === undefined ? EXAMPLE : '',
+    )
+  }
   const parsed = newCardSchema.safeParse(card)
   if (!parsed.success) {
-    throw new SegSamError(
-      'INVALID_ARGUMENT',
-      `${name} is not a class card: ${z.prettifyError(parsed.error)}\n` +
-        'Allowed: a class id, or { id, name, synonyms?, codes?, sentences: [...] } or { id, name, description }.',
-    )
+    const { sentences } = card as { sentences?: unknown }
+    const got = sentences === undefined ? 'neither sentences nor a description' : 'both sentences and a description'
+    throw new SegSamError('INVALID_ARGUMENT', `${name} has ${got}; allowed: one of them. ${EXAMPLE}`)
   }
   const { description, ...rest } = parsed.data
   return Object.freeze({ ...rest, sentences: rest.sentences ?? Object.freeze(sentencesOf(description!)) })
 }
+
+const EXAMPLE =
+  "A card is, for example, { id: 'cyst', name: 'Cyst', description: 'A round cavity. It is dark on T1-weighted MR.' }."
 
 function sentencesOf(description: string): string[] {
   const segments = new Intl.Segmenter('en', { granularity: 'sentence' }).segment(description)

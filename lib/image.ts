@@ -3,7 +3,7 @@ import { dicomWebAddress, fetchDicom } from './dicom/dicomweb.js'
 import { readDicomFrame } from './dicom/read-dicom.js'
 import { SegSamError, unexpected } from './errors.js'
 import { contentOf, type FileInput, type FileStream, isStream, nameOf } from './files/content.js'
-import { formatOf } from './files/format.js'
+import { formatOf, pictureOf } from './files/format.js'
 import { readByItk } from './files/itk.js'
 import { readNifti } from './files/nifti.js'
 import { checkOptions } from './options.js'
@@ -249,11 +249,9 @@ async function headerOf(content: Uint8Array, name: string): Promise<Metadata> {
   try {
     file = await sharp(content, { failOn: 'error', limitInputPixels: false }).metadata()
   } catch (cause) {
-    const reason = (cause as Error).message.trim()
-    if (/unsupported image format/.test(reason)) {
-      throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is not an image of a known format. ${READABLE}`, { cause })
-    }
-    throw new SegSamError('INVALID_IMAGE', `${name} is damaged or truncated: ${reason}`, { cause })
+    const kind = pictureOf(content)
+    if (kind || !/unsupported image format/.test((cause as Error).message)) throw damagedPicture(name, kind, cause)
+    throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is not an image of a known format. ${READABLE}`, { cause })
   }
   if (!FORMATS.includes(file.format)) {
     throw new SegSamError('UNSUPPORTED_FORMAT', `${name} is ${file.format.toUpperCase()}. ${READABLE}`)
@@ -287,10 +285,17 @@ async function pixelsOf(image: Sharp, file: Metadata, name: string): Promise<Med
     return decoded as MedicalImage
   } catch (cause) {
     if (cause instanceof SegSamError) throw cause
-    throw new SegSamError('INVALID_IMAGE', `${name} is damaged or truncated: ${(cause as Error).message.trim()}`, {
-      cause,
-    })
+    throw damagedPicture(name, file.format, cause)
   }
+}
+
+/** @param kind what it begins as, where that is known */
+function damagedPicture(name: string, kind: string | null, cause: unknown): SegSamError {
+  const what = kind ? `a damaged or incomplete ${kind.toUpperCase()}` : 'damaged or incomplete'
+  // Libraries tell the same of every piece of the file.
+  const [reason] = (cause as Error).message.trim().split('\n', 1)
+  const why = /unsupported image format/.test(reason!) ? 'its header cannot be read' : reason
+  return new SegSamError('INVALID_IMAGE', `${name} is ${what}: ${why}`, { cause })
 }
 
 function view(bytes: Buffer, depth: 'uchar' | 'ushort' | 'float'): PixelData {

@@ -281,7 +281,7 @@ export class SegSam {
 
   /** What the model does and did: see {@link Stats}. Takes well under a millisecond. */
   stats(): Stats {
-    return statsOf(this.#native.stats(), this.#cache.stats())
+    return statsOf(this.#native.stats(), this.#cache.stats(), this.#classes.preparing)
   }
 
   /**

@@ -131,7 +131,7 @@ function encodePrompt(prompt: Prompt, name: string, frame: Frame): EncodedPrompt
         `${name}.points`,
         points,
         'a list of at least one point { x, y, label }',
-        'Leave the key out otherwise.',
+        'For example [{ x: 93, y: 65 }]. Leave the key out where there is none.',
       )
     }
     for (const [i, point] of points.entries()) {
@@ -152,19 +152,31 @@ function encodePrompt(prompt: Prompt, name: string, frame: Frame): EncodedPrompt
 
 /** @throws SegSamError `INVALID_PROMPT` */
 export function checkedPoint(point: Point, name: string, { width, height }: Size): Required<Point> & { label: 0 | 1 } {
-  if (typeof point !== 'object' || point === null) throw invalid(name, point, '{ x, y, label }')
+  if (typeof point !== 'object' || point === null || !('x' in point && 'y' in point)) {
+    throw invalid(name, point, 'an object { x, y, label }', pointExample(point))
+  }
   const { x, y, label = 1 } = point
   if (!isNumber(x) || x < -0.5 || x >= width - 0.5)
-    throw outside(`${name}.x`, x, `-0.5 <= x < ${width - 0.5}`, { width, height })
+    throw outside(`x of ${name}`, x, `-0.5 <= x < ${width - 0.5}`, { width, height })
   if (!isNumber(y) || y < -0.5 || y >= height - 0.5)
-    throw outside(`${name}.y`, y, `-0.5 <= y < ${height - 0.5}`, { width, height })
-  if (label !== 0 && label !== 1) throw invalid(`${name}.label`, label, '1 (part of the object) or 0 (not part of it)')
+    throw outside(`y of ${name}`, y, `-0.5 <= y < ${height - 0.5}`, { width, height })
+  if (label !== 0 && label !== 1)
+    throw invalid(`label of ${name}`, label, '1 (part of the object) or 0 (not part of it)')
   return { x, y, label }
+}
+
+/** With the numbers of a point that was given as a pair. */
+function pointExample(point: unknown): string {
+  const isPair = Array.isArray(point) && point.length > 1 && isNumber(point[0]) && isNumber(point[1])
+  const [x, y] = isPair ? point : [93, 65]
+  return `For example { x: ${x}, y: ${y} }, or { x: ${x}, y: ${y}, label: 0 } for what is not part of the object.`
 }
 
 /** @throws SegSamError `INVALID_PROMPT` */
 export function checkedBox(box: Box, name: string, { width, height }: Size): Box {
-  if (!Array.isArray(box) || box.length !== 4) throw invalid(name, box, 'four numbers [x0, y0, x1, y1]')
+  if (!Array.isArray(box) || box.length !== 4) {
+    throw invalid(name, box, 'a list of four numbers [x0, y0, x1, y1]', 'For example [83, 87, 105, 117].')
+  }
   const [x0, y0, x1, y1] = box as unknown as Box
   const ends = { x0: [x0, width], y0: [y0, height], x1: [x1, width], y1: [y1, height] } as const
   for (const [end, [value, side]] of Object.entries(ends)) {

@@ -32,6 +32,11 @@ export interface Stats {
   queued: { interactive: number; batch: number }
   /** Jobs that run now. */
   running: number
+  /**
+   * Class cards that are being embedded now. Calls that need them wait until it is 0, and only then become jobs: the first
+   * ones after the model was loaded, and those that ask for classes in a selection that was not used lately.
+   */
+  preparing: number
   /** Jobs that ended with a result or with an error; dropped by a signal or a timeout before they started; refused because the queue was full. */
   jobs: { done: number; failed: number; aborted: number; expired: number; rejected: number }
   encode: PassStats
@@ -42,11 +47,12 @@ export interface Stats {
   cache: SceneCacheStats
 }
 
-export function statsOf(native: ModelStats, cache: SceneCacheStats): Stats {
+export function statsOf(native: ModelStats, cache: SceneCacheStats, preparing: number): Stats {
   const { queued, running, done, failed, aborted, expired, rejected, weightBytes, scenes, sceneBytes } = native
   return {
     queued,
     running,
+    preparing,
     jobs: { done, failed, aborted, expired, rejected },
     encode: passesOf(native.encode),
     decode: passesOf(native.decode),

@@ -153,7 +153,7 @@ describe('a class that is removed', () => {
 
   it('must be there, and must not be the last', () => {
     expect(() => model.removeClass('rings')).toThrow(
-      expect.objectContaining({ code: 'UNKNOWN_CLASS', message: expect.stringContaining('such as ring') }),
+      expect.objectContaining({ code: 'UNKNOWN_CLASS', message: expect.stringContaining('Did you mean ring?') }),
     )
     for (const id of ids().slice(1)) model.removeClass(id)
     expect(() => model.removeClass('disc_left')).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
@@ -167,25 +167,47 @@ describe('refused, and nothing changes', () => {
   })
   afterAll(() => model.dispose())
 
-  const refused: [string, unknown, unknown?][] = [
-    ['what is no card', 'blob'],
-    ['nothing', undefined],
-    ['a card without a text', { id: 'blob', name: 'Blob' }],
-    ['an empty description', { ...blob, description: ' ' }],
-    ['a card with both texts', { ...blob, sentences: ['Round.'] }],
-    ['a card without an id', { name: 'Blob', description: 'Round.' }],
-    ['a code without a scheme', { ...blob, codes: [{ value: '1' }] }],
-    ['an unknown option', blob, { overwrite: true }],
-    ['an option of another type', blob, { replace: 'yes' }],
-    ['a signal that is none', blob, { signal: {} }],
-    ['an id that label maps use', { ...blob, id: 'unknown' }],
-    ['the id for all classes of label maps', { ...blob, id: '*' }],
+  const refused: [string, unknown, RegExp, unknown?][] = [
+    ['what is no card', 'blob', /^the class is 'blob'; allowed: a class card\. .*description: /],
+    ['nothing', undefined, /^the class is undefined; allowed: a class card/],
+    ['a list', [blob], /^the class is \[.*allowed: a class card/],
+    ['a card without a text', { id: 'blob', name: 'Blob' }, /^the class has neither sentences nor a description/],
+    ['an empty description', { ...blob, description: ' ' }, /^description of the class is ' '; allowed: a text that/],
+    ['a description of another type', { ...blob, description: 5 }, /^description of the class is 5; allowed: a text/],
+    ['a card with both texts', { ...blob, sentences: ['Round.'] }, /has both sentences and a description/],
+    [
+      'a card without an id',
+      { name: 'Blob', description: 'Round.' },
+      /^id of the class is undefined; .*example, \{ id:/,
+    ],
+    [
+      'a misspelt field',
+      { id: 'blob', name: 'Blob', descripton: 'Round.' },
+      /'descripton'.*Did you mean description\?$/,
+    ],
+    [
+      'an unknown field',
+      { ...blob, weight: 3 },
+      /^a field of the class is 'weight'; allowed: id, name, synonyms, .*\.$/,
+    ],
+    ['a text where a list belongs', { ...blob, synonyms: 'spot' }, /^synonyms of the class is 'spot'; allowed: a list/],
+    [
+      'a code without a scheme',
+      { ...blob, codes: [{ value: '1' }] },
+      /^codes of the class .*\{ scheme, value, meaning\? \}/,
+    ],
+    ['an unknown option', blob, /overwrite/, { overwrite: true }],
+    ['an option of another type', blob, /replace is 'yes'/, { replace: 'yes' }],
+    ['a signal that is none', blob, /signal/, { signal: {} }],
+    ['an id that label maps use', { ...blob, id: 'unknown' }, /^id of the class is 'unknown'; .*which label maps use/],
+    ['the id for all classes of label maps', { ...blob, id: '*' }, /^id of the class is '\*'/],
   ]
-  for (const [name, card, options] of refused) {
+  for (const [name, card, message, options] of refused) {
     it(name, async () => {
       await expect(model.defineClass(card as NewClassCard, options as object | undefined)).rejects.toMatchObject({
         name: 'SegSamError',
         code: 'INVALID_ARGUMENT',
+        message: expect.stringMatching(message),
       })
       expect(ids()).toEqual(['disc_left', 'disc_right', 'ring', 'bar'])
     })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Model } from '../binding.js'
-import { ClassBook } from '../lib/classes.js'
+import { ClassBook, suggestedClasses } from '../lib/classes.js'
 import type { SentenceEncoder } from '../lib/sentences.js'
 
 const cards = [
@@ -63,5 +63,31 @@ describe('class cards', () => {
       await expect(book.select(request)).rejects.toThrow('out of memory')
       expect((await book.select(request)).cards[0]!.id).toBe('disc')
     }
+  })
+})
+
+describe('an id that no class has', () => {
+  const known = ['Pancreas', 'Thalamus', 'Left thalamus', 'Bladder'].map((name) => ({
+    id: name.toLowerCase().replace(' ', '_'),
+    name,
+    synonyms: name === 'Bladder' ? ['vesica'] : [],
+    sentences: [],
+  }))
+
+  it.each([
+    ['thalamuss', 'Did you mean thalamus?'],
+    ['Thalamus', 'Did you mean thalamus or left_thalamus?'],
+    ['left thalamus', 'Did you mean left_thalamus or thalamus?'],
+    ['vesicA', 'Did you mean bladder?'],
+    ['a', 'They are pancreas, thalamus, left_thalamus and so on.'],
+    ['no_such_class', 'They are pancreas, thalamus, left_thalamus and so on.'],
+    [undefined, 'They are pancreas, thalamus, left_thalamus and so on.'],
+  ])('%s', (id, suggestion) => {
+    expect(suggestedClasses(id, known)).toBe(suggestion)
+  })
+
+  it('is answered with three at most', () => {
+    const many = ['aaaa1', 'aaaa2', 'aaaa3', 'aaaa4'].map((id) => ({ id, name: id, sentences: [] }))
+    expect(suggestedClasses('aaaa', many)).toBe('Did you mean aaaa1, aaaa2 or aaaa3?')
   })
 })

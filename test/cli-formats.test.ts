@@ -134,10 +134,10 @@ async function refusalOf(command: string[], source: string, formats: string[]) {
 }
 
 const onFirstSlice = ['--slice', '0', '--box', '1,1,9,9']
-const unreadable = /character set.*Write without keepPatient/
+const unreadable = /character set.*Leave out --keep-patient/
 
 test.each<[string, string[], RegExp, number]>([
-  ['sagittal', ['rtstruct'], /not axial.*toDicomSeg/, 2],
+  ['sagittal', ['rtstruct'], /not axial.*--format seg\./, 2],
   ['radiograph', ['nifti,rtstruct'], /Pixel Spacing/, 2],
   ['no-study', ['seg'], /no Study Instance UID/, 2],
   ['no-study', ['rtstruct'], /no Study Instance UID/, 2],

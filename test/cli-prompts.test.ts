@@ -54,7 +54,10 @@ describe('prompts of the command line', () => {
     expect(() => new PromptArguments().point(text)).toThrow(InvalidArgumentError)
   })
 
-  test.each(['1,2,3', '1,2,3,', '1,2,3,x', '1,2,3,Infinity', ''])('refuses the box "%s"', (text) => {
-    expect(() => new PromptArguments().box(text)).toThrow(InvalidArgumentError)
-  })
+  test.each(['1,2,3', '1,2,3,', '1,2,3,x', '1,2,3,Infinity', '', '3,2,1,4', '1,2,3,2'])(
+    'refuses the box "%s"',
+    (text) => {
+      expect(() => new PromptArguments().box(text)).toThrow(InvalidArgumentError)
+    },
+  )
 })

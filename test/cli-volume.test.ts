@@ -83,10 +83,10 @@ test('the folder of a series, label', async () => {
 
 test.each([
   [['--axis', 'z'], /--slice .* undefined; allowed: 0 to 3/],
-  [['--slice', '4'], /is 4; allowed: 0 to 3/],
-  [['--slice', '1', '--axis', 'w'], /axis is 'w'/],
+  [['--slice', '4'], /--slice .* is 4; allowed: 0 to 3/],
+  [['--slice', '1', '--axis', 'w'], /'--axis <axis>' argument 'w'/],
   [['--page', '1'], /--slice, not --page/],
-  [['--slice', '1', '--window', 'file'], /window is 'file'/],
+  [['--slice', '1', '--window', 'file'], /INVALID_ARGUMENT: --window is 'file'/],
   [['--slice', '1', '--window', 'kidney'], /soft-tissue/],
 ])('refuses %j', async (args, message) => {
   const { code, stderr, stdout } = await run('segment', join(folder, 'ct.nii.gz'), '--box', '1,1,9,9', ...args)

@@ -1,11 +1,16 @@
 import { spawn } from 'node:child_process'
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { explain } from '../lib/cli/failure.js'
+import { dicomWebAddress } from '../lib/dicom/dicomweb.js'
+import { checkSize } from '../lib/files/limits.js'
+import { chosenVolume } from '../lib/files/volume-index.js'
 import { Mask } from '../lib/index.js'
+import { chosenWindow } from '../lib/window.js'
 import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
 import { runProgram } from './run-program.js'
 
@@ -50,6 +55,7 @@ describe('seg-sam', () => {
     [['segment', 'scan.png', '--point', '1,2,7']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--colour', 'red']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,,b']],
+    [['segment', 'scan.png', '--box', '1,2,3,4', '--classes', 'a,b,a']],
     [['segment', 'scan.png', '--box', '1,2,3,4', '--window', '5']],
     [['label']],
     [['label', 'scan.png', '--points', 'many']],
@@ -61,6 +67,36 @@ describe('seg-sam', () => {
     expect(stderr).not.toBe('')
   })
 
+  test.each([
+    ['segment', '--box', '40,10,20,30', /'-b, --box <x0,y0,x1,y1>' argument .* Allowed: four numbers .* x0 < x1/],
+    [
+      'segment',
+      '--device',
+      'gpu',
+      /'--device <device>' argument 'gpu' is invalid\. Allowed: auto, cpu, cuda or cuda:N\./,
+    ],
+    ['segment', '--precision', 'fp64', /'--precision <precision>' argument 'fp64' .* auto, fp32, bf16, fp16/],
+    ['segment', '--window', '5,2', /'--window <low,high>' argument '5,2' .* low < high/],
+    ['segment', '--page', '-1', /'--page <n>' argument '-1' is invalid\. Allowed: a whole number from 0 on\./],
+    ['label', '--points', '0', /'--points <n>' argument '0' is invalid\. Allowed: a whole number from 1 to 128\./],
+    ['label', '--min-area', '0', /'--min-area <pixels>' argument '0' is invalid\. Allowed: a whole number from 1 on\./],
+    ['volume', '--points', '5.5', /'--points <n>' argument '5\.5' is invalid/],
+    [
+      'volume',
+      '--axis',
+      'up',
+      /'--axis <axis>' argument 'up' is invalid\. Allowed: x, y, z, axial, coronal, sagittal\./,
+    ],
+    ['eval', '--device', 'gpu', /'--device <device>' argument 'gpu' is invalid/],
+  ])(
+    '%s refuses %s %s by the name of the option, before it reads anything',
+    async (command, option, value, message) => {
+      const { code, stderr } = await run(command, 'not-there', option, value)
+      expect(code).toBe(2)
+      expect(stderr).toMatch(message)
+    },
+  )
+
   test('reports an error as one line with its code, and with the stack on request', async () => {
     const plain = await run('inspect', folder)
     expect(plain).toMatchObject({ code: 1, stdout: '' })
@@ -69,6 +105,44 @@ describe('seg-sam', () => {
     expect(debug.code).toBe(1)
     expect(debug.stderr).toMatch(/\n\s+at /)
   })
+})
+
+describe('what shows when a file is read is told in the words of the command line', () => {
+  test('pages of a picture, and files of another kind', async () => {
+    const pages = join(folder, 'pages.tif')
+    await sharp(new Uint8Array(80 * 60), { raw: { width: 80, height: 60, channels: 1, pageHeight: 30 } }).toFile(pages)
+    const several = await run('segment', pages, '--box', '1,1,9,9')
+    expect(several.stderr).toMatch(/holds 2 pages\. Choose one: --page 0 reads the first\.\n$/)
+    expect((await run('segment', pages, '--page', '7', '--box', '1,1,9,9')).stderr).toMatch(
+      /: --page is 7; allowed: 0 to 1/,
+    )
+    expect((await run('label', program)).stderr).toMatch(/MetaImage\. Convert such a file first\.\n$/)
+  })
+
+  test.each<[string, () => unknown, string]>([
+    [
+      'volumes of a file',
+      () => chosenVolume(undefined, 2, 'f'),
+      'f holds 2 volumes. Choose one: --index 0 reads the first.',
+    ],
+    ['an index', () => chosenVolume(2, 2, 'f'), '--index is 2; allowed: 0 to 1.'],
+    ['a window', () => chosenWindow('file', null), "--window is 'file'; allowed: a preset or [low, high]"],
+    ['a size', () => checkSize('f', [9, 9], 80), "the size of f is '9 x 9'; allowed: at most 80 values."],
+    ['an address', () => dicomWebAddress('https://server/scan'), 'passwords and tokens go into --header.'],
+  ])('%s', (_, refuse, message) => {
+    const text = messageOf(refuse)
+    expect(text).toContain(message)
+    expect(text).not.toMatch(/readImage|readVolume|maxVoxels|maxPixels|headers/)
+  })
+
+  function messageOf(refuse: () => unknown): string {
+    try {
+      refuse()
+    } catch (error) {
+      return explain(error, false)
+    }
+    throw new Error('nothing was refused')
+  }
 })
 
 test('a reader that has seen enough, such as `head`, is no failure', async () => {
@@ -250,19 +324,47 @@ describe('seg-sam segment', () => {
   test('counts a prompt outside the image and an unknown class as a wrong command line', async () => {
     const outside = await segment('--box', '20,15,90,45')
     expect(outside).toMatchObject({ code: 2, stdout: '' })
-    expect(outside.stderr).toMatch(/^seg-sam: INVALID_PROMPT: [^\n]+\n$/)
+    expect(outside.stderr).toMatch(/^seg-sam: INVALID_PROMPT: x1 of --box 20,15,90,45 is 90; [^\n]+\n$/)
+    const beside = await segment('--box', '20,15,60,45', '--point', '30,20', '--point', '5,60,0')
+    expect(beside).toMatchObject({ code: 2, stdout: '' })
+    expect(beside.stderr).toMatch(/^seg-sam: INVALID_PROMPT: y of --point 5,60 is 60; [^\n]+\n$/)
     const unknown = await segment('--box', '20,15,60,45', '--classes', 'no_such_class')
     expect(unknown).toMatchObject({ code: 2, stdout: '' })
-    expect(unknown.stderr).toMatch(/^seg-sam: UNKNOWN_CLASS: [^\n]+\n$/)
+    expect(unknown.stderr).toMatch(/^seg-sam: UNKNOWN_CLASS: --classes has 'no_such_class'[^\n]+\n$/)
+    const misspelt = await segment('--box', '20,15,60,45', '--classes', 'bar,rnig')
+    expect(misspelt.stderr).toMatch(
+      /'rnig'; allowed: the 4 ids that `seg-sam inspect .* lists\. Did you mean ring\?\n$/,
+    )
   })
 
   test('fails on an image that is not one, and on a folder that cannot be made', async () => {
     const text = await run('segment', program, '--box', '1,1,5,5', '--model', bundle)
     expect(text).toMatchObject({ code: 1, stdout: '' })
     expect(text.stderr).toMatch(/^seg-sam: UNSUPPORTED_FORMAT: [^\n]+\n$/)
-    const blocked = await segment('--box', '20,15,60,45', '--out', join(scan, 'found'))
-    expect(blocked).toMatchObject({ code: 1, stdout: '' })
-    expect(blocked.stderr).toMatch(/^seg-sam: ENOTDIR: [^\n]+\n$/)
+    const blocked: [string, string][] = [
+      [scan, 'is a file; a folder is needed'],
+      [join(scan, 'found'), 'cannot be made, because something in its path is a file'],
+    ]
+    for (const [out, reason] of blocked) {
+      const stderr = `seg-sam: WRITE_FAILED: --out ${out} ${reason}. Pass another folder.\n`
+      expect(await segment('--box', '20,15,60,45', '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+      expect(await run('label', scan, '--model', bundle, '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+    }
+  })
+
+  test('fails on a folder that may not be written to', async () => {
+    const closed = join(folder, 'closed')
+    await mkdir(closed, { mode: 0o555 })
+    await chmod(folder, 0o755)
+    // Root may write anywhere, so that it lets go of its rights, once the module is loaded.
+    const script = `const { makeFolder } = await import(process.argv[1])
+      if (process.getuid() === 0) process.setuid(65534)
+      for (const out of process.argv.slice(2)) await makeFolder(out, '--out').catch(({ message }) => console.log(message))`
+    const module = new URL('../dist/cli/out-folder.js', import.meta.url).href
+    const outs = [closed, join(closed, 'found')]
+    const { stdout } = await runProgram(['--input-type=module', '--eval', script, module, ...outs])
+    const lines = outs.map((out) => `--out ${out} cannot be written to with your rights. Pass another folder.\n`)
+    expect(stdout).toBe(lines.join(''))
   })
 
   function segment(...args: string[]) {
@@ -304,7 +406,11 @@ describe('seg-sam label', () => {
     const { seconds } = JSON.parse(stdout)
     expect(Object.keys(seconds)).toEqual(['read', 'load', 'label'])
     const many = await label('--model', bundle, '--crop-layers', '9')
-    expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/cropNLayers is 9/) })
+    expect(many).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/'--crop-layers <n>' argument '9'/),
+    })
   })
 
   test('prints a table for people, in which an untrained model names nothing', async () => {
@@ -323,7 +429,7 @@ describe('seg-sam label', () => {
 
   test('counts options out of range and an unknown class as a wrong command line', async () => {
     const many = await label('--model', bundle, '--points', '500')
-    expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/pointsPerSide/) })
+    expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/'--points <n>' argument '500'/) })
     const unknown = await label('--model', bundle, '--classes', 'no_such_class')
     expect(unknown).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/UNKNOWN_CLASS/) })
   })

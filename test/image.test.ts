@@ -144,15 +144,24 @@ describe('readImage refuses', () => {
         raw: { width: 64, height: 64, channels: 1 },
       },
     )
-    const files = [noise.clone().png(), noise.clone().jpeg(), noise.clone().tiff(), noise.clone().webp()]
-    for (const file of files) {
-      const whole = await file.toBuffer()
-      for (const share of [0.3, 0.6, 0.9]) {
+    for (const format of ['png', 'jpeg', 'tiff', 'webp'] as const) {
+      const whole = await noise.clone().toFormat(format).toBuffer()
+      for (const share of [0.02, 0.3, 0.5, 0.6, 0.9]) {
         const cut = whole.subarray(0, Math.floor(whole.length * share))
-        await expect(readImage(cut)).rejects.toMatchObject({
-          code: expect.stringMatching(/^(INVALID_IMAGE|UNSUPPORTED_FORMAT)$/),
+        await expect(readImage(cut), `${format} ${share}`).rejects.toMatchObject({
+          code: 'INVALID_IMAGE',
+          message: expect.stringContaining(`is a damaged or incomplete ${format.toUpperCase()}: `),
         })
       }
+    }
+  })
+
+  it('a file that begins as a TIFF and ends there, of both byte orders and of BigTIFF', async () => {
+    for (const start of ['II*\0', 'MM\0*', 'II+\0', 'MM\0+']) {
+      await expect(readImage(Buffer.from(`${start}\x08\0\0\0`, 'latin1'))).rejects.toMatchObject({
+        code: 'INVALID_IMAGE',
+        message: 'The image buffer is a damaged or incomplete TIFF: its header cannot be read',
+      })
     }
   })
 

@@ -216,4 +216,30 @@ describe('stats', () => {
     expect(fresh.stats().memory.weightBytes).toBe(0)
     expect(fresh.stats().jobs.done).toBe(2)
   })
+
+  it('tell of the class cards that first calls wait for, and that nobody needs to wait for twice', async () => {
+    using fresh = await SegSam.load(bundle, { device: 'cpu' })
+    using scene = await fresh.encode(image)
+    expect(fresh.stats().preparing).toBe(0)
+    const box = { box: [1, 1, 50, 50] as const }
+    const first = Promise.all([scene.segment([box]), scene.segment([box])])
+    expect(fresh.stats()).toMatchObject({ preparing: 4, queued: { interactive: 0 }, running: 0 })
+    await first
+    expect(fresh.stats().preparing).toBe(0)
+
+    const second = scene.segment([box])
+    expect(fresh.stats().preparing).toBe(0)
+    await second
+    const chosen = scene.segment([box], { classes: ['ring', 'bar'] })
+    expect(fresh.stats().preparing).toBe(2)
+    await chosen
+
+    const defined = fresh.defineClass({ id: 'blob', name: 'Blob', description: 'Round.' })
+    expect(fresh.stats().preparing).toBe(1)
+    await defined
+    const refused = scene.segment([box], { classes: [{ id: 'spot', name: 'Spot', description: 'Small.' }] })
+    fresh.dispose()
+    await expect(refused).rejects.toThrow()
+    expect(fresh.stats().preparing).toBe(0)
+  })
 })

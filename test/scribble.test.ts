@@ -91,7 +91,7 @@ describe('a scribble is refused', () => {
           [319.5, 2],
         ],
       },
-      /scribble\.path\[1\]\.x is 319\.5/,
+      /x of scribble\.path\[1\] is 319\.5/,
     ],
     ['with another label', { path: [[1, 1]], label: 2 }, /scribble\.label is 2/],
   ]

@@ -405,7 +405,7 @@ describe('a call', () => {
   })
 
   const refused: [string, Call, string, RegExp][] = [
-    ['a point outside', (s) => s.addPoint({ x: 60, y: 1 }), 'INVALID_PROMPT', /^point\.x is 60/],
+    ['a point outside', (s) => s.addPoint({ x: 60, y: 1 }), 'INVALID_PROMPT', /^x of point is 60/],
     ['no point', (s) => s.addPoint(null as never), 'INVALID_PROMPT', /^point is null/],
     ['a point that is not there', (s) => s.removePoint(1), 'INVALID_ARGUMENT', /index is 1.*0 to 0/],
     ['a place that is no number', (s) => s.removePoint('0' as never), 'INVALID_ARGUMENT', /index is '0'/],
@@ -427,7 +427,7 @@ describe('a call', () => {
       'a scribble outside',
       (s) => s.addScribble({ path: [[1, 99]] }),
       'INVALID_PROMPT',
-      /^scribble\.path\[0\]\.y is 99/,
+      /^y of scribble\.path\[0\] is 99/,
     ],
     ['an unknown option', (s) => s.undo({ steps: 2 } as never), 'INVALID_ARGUMENT', /'steps'/],
     ['no signal', (s) => s.undo({ signal: 1 } as never), 'INVALID_ARGUMENT', /signal is 1/],
@@ -521,7 +521,7 @@ describe('a log', () => {
     [
       'with a point outside',
       { ...good, steps: [point, { action: 'addPoint', point: { x: 99, y: 1, label: 0 } }] },
-      /^log\.steps\[1\] \(addPoint\): point\.x is 99/,
+      /^log\.steps\[1\] \(addPoint\): x of point is 99/,
       'INVALID_PROMPT',
     ],
     [

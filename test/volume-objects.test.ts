@@ -395,7 +395,7 @@ describe('a correction', () => {
     [2, { slice: 3, absent: true }, /object is 2; allowed: 0 to 1/],
     [0, { slice: 24, absent: true }, /correction\.slice is 24; allowed: 0 to 23/],
     [0, { slice: 3 }, /a box, or points/],
-    [0, { slice: 3, points: [{ x: 40, y: 1 }] }, /correction\.points\[0\]\.x is 40/],
+    [0, { slice: 3, points: [{ x: 40, y: 1 }] }, /x of correction\.points\[0\] is 40/],
     [0, { slice: 3, absent: true, box: [1, 2, 3, 4] }, /has box; allowed: slice, absent/],
   ])('of %j by %j is refused', async (object, correction, message) => {
     const { objects } = await lost()

@@ -13,6 +13,8 @@ import { RecordFile, type RecordHeader } from '../eval/records.js'
 import { csvOf, type Report, type Row, reportOf } from '../eval/report.js'
 import { SegSam } from '../model.js'
 import { packageVersion } from '../package-root.js'
+import { deviceOption, precisionOption, whole } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { bar, Progress } from './progress.js'
 import { numbers } from './prompt-arguments.js'
 import { table } from './table.js'
@@ -49,8 +51,8 @@ export function evalCommand(): Command {
     .option('--batch <n>', 'images encoded in one pass', whole(1), 4)
     .option('--tolerance <distance>', 'of the surface distance: mm where the spacing is known, else px', positive, 2)
     .option('--multimask', 'three masks for the first point, of which the best by predicted IoU counts')
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
+    .addOption(deviceOption())
+    .addOption(precisionOption())
     .option('--no-pictures', 'no pictures of the best, median and worst masks in report.html')
     .option('--json', 'write the content of report.json to stdout, and nothing else')
     .action(evaluate)
@@ -73,6 +75,7 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
     tolerance: options.tolerance,
     multimask: options.multimask === true,
   }
+  await makeFolder(options.report, '--report')
   const file = await RecordFile.open(options.report, run)
   if (model.info.semantic === 'untrained') leftOut.push(UNTRAINED)
   const onProgress = countdown(progress)
@@ -181,16 +184,6 @@ const COLUMNS: [keyof Row, string][] = [
 function cell(key: keyof Row, value: number | null): string {
   if (value === null) return ''
   return key === 'objects' ? `${value}` : value.toFixed(3)
-}
-
-function whole(from: number, to = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const allowed = `a whole number ${to === Number.MAX_SAFE_INTEGER ? `from ${from} on` : `from ${from} to ${to}`}`
-    const value = numbers(text, 1, allowed)[0]!
-    if (!Number.isSafeInteger(value) || value < from || value > to)
-      throw new InvalidArgumentError(`Allowed: ${allowed}.`)
-    return value
-  }
 }
 
 function positive(text: string): number {

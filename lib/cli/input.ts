@@ -10,7 +10,7 @@ import { intensityRange, type MedicalImage, readImage } from '../image.js'
 import { AXES, type Axis } from '../volume/axes.js'
 import type { Volume, VolumeSlice, VolumeWarning } from '../volume.js'
 import { chosenWindow, type WindowChoice } from '../window.js'
-import { header, number, window } from './options.js'
+import { axis, header, whole, window } from './options.js'
 
 /** What an argument `<image>` may be; part of --help. */
 export const IMAGE_HELP =
@@ -20,7 +20,7 @@ export interface InputOptions {
   window?: WindowChoice
   page?: number
   slice?: number
-  axis: string
+  axis: Axis
   series?: number
   index?: number
   header?: Record<string, string>
@@ -54,22 +54,22 @@ export const VOLUME_HELP = 'DICOM, NIfTI, NRRD, MetaImage, the folder of a DICOM
 
 /** Adds the options that choose an image of a file or folder. */
 export function withInputOptions(command: Command): Command {
-  return withVolumeOptions(command.option('--page <n>', 'page of a picture with several, from 0', number))
+  return withVolumeOptions(command.option('--page <n>', 'page of a picture with several, from 0', whole(0)))
 }
 
 /** Adds those that choose a volume, and slices of it. */
 export function withVolumeOptions(command: Command): Command {
   return command
     .option('--window <low,high>', 'intensities shown as black and white, or: file, brain, bone, lung, ...', window)
-    .option('--slice <n>', 'slice of a volume, from 0', number)
-    .option('--axis <axis>', `what slices are perpendicular to: ${AXES.join(', ')}`, 'z')
-    .option('--series <n>', 'series of a folder with several, from 0', number)
+    .option('--slice <n>', 'slice of a volume, from 0', whole(0))
+    .option('--axis <axis>', `what slices are perpendicular to: ${AXES.join(', ')}`, axis, 'z')
+    .option('--series <n>', 'series of a folder with several, from 0', whole(0))
     .option(
       '--header <name: value>',
       'sent to a DICOMweb server, as "Authorization: Bearer ..."; may be repeated',
       header,
     )
-    .option('--index <n>', 'volume of a file with several, from 0', number)
+    .option('--index <n>', 'volume of a file with several, from 0', whole(0))
 }
 
 /**
@@ -116,12 +116,12 @@ function linearEnds(choice: WindowChoice | undefined): [number, number] | undefi
 }
 
 function sliceOf(volume: Volume, path: string, options: InputOptions): VolumeSlice {
-  const axis = options.axis.toLowerCase() as Axis
+  const { axis } = options
   const count = volume.sliceCount(axis)
-  if (options.slice === undefined && count > 1) {
+  const index = options.slice ?? (count > 1 ? undefined : 0)
+  if (index === undefined || index >= count) {
     throw unexpected('INVALID_ARGUMENT', `--slice for ${path}`, options.slice, `0 to ${count - 1} along ${axis}`)
   }
-  const index = options.slice ?? 0
   if (options.window) return volume.slice(axis, index, { window: options.window })
   if (volume.channels === 1 && volume.window) return volume.slice(axis, index, { window: 'file' })
   const plain = volume.slice(axis, index)

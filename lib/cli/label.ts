@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
@@ -17,7 +17,8 @@ import {
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, deviceOption, list, precisionOption, whole } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -40,12 +41,12 @@ export function labelCommand(): Command {
     .description('Divide the whole image among the classes of the model, without a prompt.')
     .argument('<image>', IMAGE_HELP)
     .addOption(bundleOption())
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
-    .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', number, 32)
-    .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', number, 0)
+    .addOption(deviceOption())
+    .addOption(precisionOption())
+    .option('--points <n>', 'points along each side of the grid of prompts, 1 to 128', whole(1, 128), 32)
+    .option('--crop-layers <n>', 'layers of crops that are segmented in addition to the whole, 0 to 4', whole(0, 4), 0)
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
-    .option('--min-area <pixels>', 'drop smaller regions of a class', number)
+    .option('--min-area <pixels>', 'drop smaller regions of a class', whole(1))
     .option('--largest', 'keep only the largest region of each class, or of each object of a countable class')
     .option('--fill-holes', 'fill holes, but where another class lies in them')
     .option('-o, --out <folder>', 'write labels.png, overlay.png and result.json into this folder')
@@ -61,6 +62,8 @@ async function label(path: string, options: LabelOptions): Promise<void> {
   checkFormats(options, input, path)
   const { image } = input
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  checkClasses(classes, model)
+  if (out !== undefined) await makeFolder(out, '--out')
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   const windowed = window && { window }
   const rules = { pointsPerSide: options.points, regions: { '*': rulesOf(options) }, ...(classes && { classes }) }
@@ -102,7 +105,6 @@ async function writePictures(
   { image, map }: Labelling,
   window: [number, number] | undefined,
 ): Promise<LabelResult['files']> {
-  await mkdir(folder, { recursive: true })
   const counts = map.classes.some(({ countable }) => countable)
   await writeFile(join(folder, 'labels.png'), await map.toPNG())
   if (counts) await writeFile(join(folder, 'instances.png'), await map.toInstancePNG())

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import type { Box, Point, Prompt } from '../prompts.js'
+import { type Box, checkedBox, checkedPoint, type Point, type Prompt } from '../prompts.js'
 
 /** How --box, --point and --next make up prompts; part of --help. */
 export const PROMPT_HELP = `
@@ -18,7 +18,9 @@ export class PromptArguments {
   #open: { box?: Box; points?: Point[] } | undefined
 
   readonly box = (text: string): void => {
-    const [x0, y0, x1, y1] = numbers(text, 4, 'four numbers x0,y0,x1,y1, for example 40,52,180,201')
+    const allowed = 'four numbers x0,y0,x1,y1 with x0 < x1 and y0 < y1, for example 40,52,180,201'
+    const [x0, y0, x1, y1] = numbers(text, 4, allowed)
+    if (!(x0! < x1! && y0! < y1!)) throw new InvalidArgumentError(`Allowed: ${allowed}.`)
     this.#begin().box = [x0!, y0!, x1!, y1!]
   }
 
@@ -43,6 +45,14 @@ export class PromptArguments {
     this.#open = {}
     this.#prompts.push(this.#open)
     return this.#open
+  }
+}
+
+/** @throws SegSamError `INVALID_PROMPT` for what lies outside the image, in the words of the command line */
+export function checkPrompts(prompts: readonly Prompt[], size: { width: number; height: number }): void {
+  for (const { box, points = [] } of prompts) {
+    if (box) checkedBox(box, `--box ${box.join(',')}`, size)
+    for (const point of points) checkedPoint(point, `--point ${point.x},${point.y}`, size)
   }
 }
 

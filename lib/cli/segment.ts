@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
@@ -18,9 +18,10 @@ import {
   writtenFiles,
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, deviceOption, list, number, precisionOption } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { Progress } from './progress.js'
-import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
+import { checkPrompts, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -49,8 +50,8 @@ export function segmentCommand(): Command {
     .option('-n, --next', 'the next --point begins another object')
     .on('option:next', collected.next)
     .addOption(bundleOption())
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
+    .addOption(deviceOption())
+    .addOption(precisionOption())
     .option('--multimask', 'three proposals for each prompt (whole, part, subpart); the best of them is the mask')
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
@@ -71,7 +72,10 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   const input = await progress.step('read', () => readInput(path, options))
   checkFormats(options, input, path)
   const { image } = input
+  checkPrompts(prompts, image)
   using model = await progress.step('load', () => SegSam.load(options.model, { device, precision }))
+  checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const window = input.window ?? (input.slice?.window ? undefined : defaultWindowOf(model.info, image))
   using scene = await progress.step('encode', () => model.encode(image, { ...(window && { window }) }))
   const hits = await progress.step('segment', () =>
@@ -113,7 +117,6 @@ async function writePictures(
   { image, prompts, hits }: Pick<Findings, 'image' | 'prompts' | 'hits'>,
   window: [number, number] | undefined,
 ): Promise<Map<Mask, string>> {
-  await mkdir(folder, { recursive: true })
   const written = new Map<Mask, string>()
   const write = async (mask: Mask, name: string) => {
     await writeFile(join(folder, name), await mask.toPNG())

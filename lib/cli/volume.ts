@@ -1,11 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { unexpected } from '../errors.js'
 import { SegSam } from '../model.js'
 import type { Prompt } from '../prompts.js'
-import type { Axis } from '../volume/axes.js'
 import type { VolumeSegmentation } from '../volume/segmentation.js'
 import {
   checkFormats,
@@ -17,9 +16,10 @@ import {
   writtenFiles,
 } from './formats.js'
 import { type InputOptions, readVolumeInput, VOLUME_HELP, withVolumeOptions } from './input.js'
-import { bundleOption, list, number } from './options.js'
+import { bundleOption, checkClasses, deviceOption, list, number, precisionOption, whole } from './options.js'
+import { makeFolder } from './out-folder.js'
 import { bar, Progress } from './progress.js'
-import { PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
+import { checkPrompts, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { promptText, UNNAMED } from './segment.js'
 import { timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -60,11 +60,11 @@ export function volumeCommand(): Command {
     .option(
       '--points <n>',
       'with --label: points along each side of the grid on each slice, 1 to 128 (default: 32)',
-      number,
+      whole(1, 128),
     )
     .addOption(bundleOption())
-    .option('--device <device>', 'auto, cpu, cuda or cuda:N', 'auto')
-    .option('--precision <precision>', 'auto, fp32, bf16, fp16 or int8', 'auto')
+    .addOption(deviceOption())
+    .addOption(precisionOption())
     .option('--classes <ids>', 'the classes that may be named, as a,b,c; all of the model by default', list)
     .option('--threshold <logit>', 'logits above it are foreground (default: 0)', number)
     .option('-o, --out <folder>', 'write result.json and the files of --format into this folder')
@@ -100,7 +100,10 @@ async function segmentVolume(path: string, prompts: readonly Prompt[], options: 
   const progress = new Progress()
   const { volume, axis, total } = await opened(path, options, progress)
   const slice = sliceFor(path, options, total)
+  checkPrompts(prompts, volume.slice(axis, slice))
   using model = await loaded(options, progress)
+  checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const seen = new Set<number>()
   const found = await progress.step('segment', () =>
     model.segmentVolume(
@@ -129,6 +132,8 @@ async function labelVolume(path: string, options: VolumeOptions): Promise<void> 
   const progress = new Progress()
   const { volume, axis } = await opened(path, options, progress)
   using model = await loaded(options, progress)
+  checkClasses(classes, model)
+  if (options.out !== undefined) await makeFolder(options.out, '--out')
   const found = await progress.step('label', () =>
     model.labelVolume(volume, {
       axis,
@@ -146,7 +151,7 @@ async function labelVolume(path: string, options: VolumeOptions): Promise<void> 
 /** The volume, and how many slices it has along the axis. What can be refused is refused before the model is loaded. */
 async function opened(path: string, options: VolumeOptions, progress: Progress) {
   const volume = await progress.step('read', () => readVolumeInput(path, options))
-  const axis = options.axis.toLowerCase() as Axis
+  const { axis } = options
   const total = volume.sliceCount(axis)
   checkFormats(options, { volume }, path)
   return { volume, axis, total }
@@ -157,7 +162,7 @@ function loaded({ model, device, precision }: VolumeOptions, progress: Progress)
 }
 
 function sliceFor(path: string, { slice, axis }: VolumeOptions, total: number): number {
-  if (slice !== undefined && Number.isInteger(slice) && slice >= 0 && slice < total) return slice
+  if (slice !== undefined && slice < total) return slice
   const allowed = `0 to ${total - 1} along ${axis}`
   throw unexpected('INVALID_ARGUMENT', `--slice for ${path}`, slice, allowed, 'All prompts are on that slice.')
 }
@@ -170,10 +175,7 @@ async function write(
 ): Promise<VolumeResultTail> {
   const { out } = options
   if (out === undefined) return { formats: {}, seconds: progress.seconds }
-  const formats = await progress.step('write', async () => {
-    await mkdir(out, { recursive: true })
-    return writeVolumeFormats(out, options, segmentation, algorithmType)
-  })
+  const formats = await progress.step('write', () => writeVolumeFormats(out, options, segmentation, algorithmType))
   return { formats, seconds: progress.seconds }
 }
 

@@ -15,10 +15,11 @@ const MAX_POINTS = 20
 /** @throws SegSamError `INVALID_ARGUMENT` */
 export function checkPromptKinds(kinds: readonly string[]): PromptKind[] {
   const allowed = `box and 1pt to ${MAX_POINTS}pt, each once, as box,1pt,3pt`
-  if (kinds.length === 0) throw unexpected('INVALID_ARGUMENT', 'the list of prompts', kinds, allowed)
+  if (kinds.length === 0) throw unexpected('INVALID_ARGUMENT', '--prompts', kinds, allowed)
   for (const [i, kind] of kinds.entries()) {
     const known = kind === 'box' || (/^[1-9]\d?pt$/.test(kind) && pointsOf(kind) <= MAX_POINTS)
-    if (!known || kinds.indexOf(kind) !== i) throw unexpected('INVALID_ARGUMENT', 'a prompt', kind, allowed)
+    if (!known || kinds.indexOf(kind) !== i)
+      throw unexpected('INVALID_ARGUMENT', 'an entry of --prompts', kind, allowed)
   }
   return [...kinds] as PromptKind[]
 }

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inspect, isDeepStrictEqual } from 'node:util'
 import { SegSamError } from '../errors.js'
@@ -86,7 +86,6 @@ export class RecordFile {
    * @throws SegSamError `INVALID_ARGUMENT` where the records are those of another run
    */
   static async open(folder: string, header: RecordHeader): Promise<RecordFile> {
-    await mkdir(folder, { recursive: true })
     const path = join(folder, FILE)
     const text = await contentOf(path)
     const whole = text.slice(0, text.lastIndexOf('\n') + 1)

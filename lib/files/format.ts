@@ -34,3 +34,13 @@ function isBareDicom(bytes: Buffer): boolean {
 export function hasVr(bytes: Buffer): boolean {
   return /^[A-Z]{2}$/.test(bytes.toString('latin1', 4, 6))
 }
+
+/** The kind of picture that a file begins as, whole or not; `null` for what begins as none that is read. */
+export function pictureOf(content: Uint8Array): 'png' | 'jpeg' | 'tiff' | 'webp' | null {
+  const start = Buffer.from(content.subarray(0, 12)).toString('latin1')
+  if (start.startsWith('\x89PNG')) return 'png'
+  if (start.startsWith('\xff\xd8\xff')) return 'jpeg'
+  // Of BigTIFF the number is 43.
+  if (/^(II[*+]\0|MM\0[*+])/.test(start)) return 'tiff'
+  return /^RIFF.{4}WEBP/s.test(start) ? 'webp' : null
+}
