@@ -57,6 +57,23 @@ describe('class cards', () => {
     expect(read).toHaveLength(8)
   })
 
+  it('have vectors on each device that asks for them, computed once, and again after a failure', async () => {
+    const { book, model } = bookOf()
+    const { vectors } = await book.select(['disc'])
+    let failures = 1
+    const prepareClasses: Model['prepareClasses'] = async (...args) => {
+      if (failures-- > 0) throw new Error('out of memory')
+      return model.prepareClasses(...args)
+    }
+    const other = { prepareClasses } as unknown as Model
+    const set = await vectors!.on(model)
+    await expect(vectors!.on(other)).rejects.toThrow('out of memory')
+    const otherSet = await vectors!.on(other)
+    expect(otherSet).toEqual(set)
+    expect(otherSet).not.toBe(set)
+    expect(await vectors!.on(other)).toBe(otherSet)
+  })
+
   it('can be asked for again after a failure', async () => {
     for (const request of [undefined, ['disc']]) {
       const { book } = bookOf({ failures: 1 })
