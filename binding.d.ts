@@ -67,7 +67,7 @@ export interface Schedule {
 export interface ModelFiles {
   encoder: string
   decoder: string
-  /** `null`: the bundle carries no text encoder, so new class cards cannot be embedded. */
+  /** `null`: none is loaded, and this model cannot embed class cards. */
   textEncoder: string | null
 }
 

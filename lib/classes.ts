@@ -87,11 +87,37 @@ export const classFileSchema = z.object({
     .readonly(),
 })
 
-/** Class cards together with their vectors on the device. */
+/** The embedded sentences of some classes, and the class vectors on each device that asked for them. */
+export class ClassVectors {
+  readonly #sentences: Float32Array
+  readonly #counts: Int32Array
+  readonly #sets = new Map<Model, Promise<ClassSet>>()
+
+  /**
+   * @param sentences row-major (sum of counts, width)
+   * @param counts sentences of each class
+   */
+  constructor(sentences: Float32Array, counts: Int32Array) {
+    this.#sentences = sentences
+    this.#counts = counts
+  }
+
+  /** Computed when first asked for, and again after a failure. */
+  on(model: Model): Promise<ClassSet> {
+    const known = this.#sets.get(model)
+    if (known) return known
+    const set = model.prepareClasses(this.#sentences, this.#counts)
+    this.#sets.set(model, set)
+    set.catch(() => this.#sets.delete(model))
+    return set
+  }
+}
+
+/** Class cards together with their vectors. */
 export interface PreparedClasses {
   cards: readonly ClassCard[]
   /** `null`: no class is to be named, and only binary masks are decoded. */
-  vectors: ClassSet | null
+  vectors: ClassVectors | null
 }
 
 const RECENT_SETS = 16
@@ -100,7 +126,6 @@ const RECENT_SETS = 16
 export class ClassBook {
   #cards: readonly ClassCard[]
   readonly #names: boolean
-  readonly #model: Model
   readonly #encoder: SentenceEncoder
   /** Row-major (sentences of the card, width). Filled when a card is first asked for: a call may need only a few. */
   readonly #embeddings = new WeakMap<ClassCard, Float32Array>()
@@ -109,9 +134,8 @@ export class ClassBook {
   #preparing = 0
 
   /** @param names `false`: the cards are known, but nothing will be named by them, so that they are not embedded */
-  constructor(model: Model, encoder: SentenceEncoder, cards: readonly ClassCard[], names: boolean) {
+  constructor(encoder: SentenceEncoder, cards: readonly ClassCard[], names: boolean) {
     this.#names = names
-    this.#model = model
     this.#encoder = encoder
     this.#cards = Object.freeze([...cards])
   }
@@ -265,7 +289,7 @@ export class ClassBook {
       sentences.set(embedding, at)
       at += embedding.length
     }
-    return { cards, vectors: await this.#model.prepareClasses(sentences, counts) }
+    return { cards, vectors: new ClassVectors(sentences, counts) }
   }
 
   async #embed(cards: readonly ClassCard[]): Promise<void> {

@@ -62,7 +62,7 @@ export type { SceneCacheStats } from './scene-cache.js'
 export type { Path, Scribble } from './scribble.js'
 export { Session, type SessionOptions, type StepOptions } from './session.js'
 export type { SessionLog, SessionStep } from './session-log.js'
-export type { PassStats, Stats, Times } from './stats.js'
+export type { DeviceStats, PassStats, Stats, Times, WorkStats } from './stats.js'
 export type { Affine, Vector } from './volume/affine.js'
 export type { Axis, SlicePlane } from './volume/axes.js'
 export {

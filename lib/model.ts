@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { ImageView, Model as NativeModel, Scene as NativeScene } from '../binding.js'
+import type { ImageView, Model as NativeModel } from '../binding.js'
 import { abortable, throwIfAborted } from './abort.js'
 import { addon, type Device, type Precision } from './addon.js'
 import { type BundleReport, bundleHash, type Manifest, readTokenizer, verifiedBundle } from './bundle.js'
@@ -22,6 +22,7 @@ import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { checkOptions, parsedOptions } from './options.js'
 import { defaultBundle } from './package-root.js'
+import { devicesSchema, type PlacedScene, Replicas } from './replicas.js'
 import { Scene, type SegmentOptions } from './scene.js'
 import { contentKey, SceneCache } from './scene-cache.js'
 import { contentOf, originOf, type SceneOrigin, sceneFromBytes } from './scene-file.js'
@@ -37,8 +38,12 @@ import type { VolumePrompt } from './volume-objects/volume-prompts.js'
 import { VolumeObjects } from './volume-objects.js'
 
 export interface LoadOptions {
-  /** Where the model runs. `auto` (default): the first CUDA device, else the CPU. */
-  device?: Device
+  /**
+   * Where the model runs. `auto` (default): the first CUDA device, else the CPU. A list of 1 to 16 devices has the model
+   * on each of them; a device may be named twice. An image goes to the one with the fewest jobs, and its scene stays there:
+   * docs/serving.md.
+   */
+  device?: Device | readonly Device[]
   /**
    * Arithmetic of the image encoder. `auto` (default): bf16 where the device multiplies it in hardware, else fp16 on CUDA and
    * fp32 on the CPU. `int8`: as `auto`, but the linear layers of the encoder's blocks multiply in 8 bits, faster and with
@@ -48,7 +53,7 @@ export interface LoadOptions {
   precision?: Precision
   /**
    * Jobs of `encode` and of what decodes scenes that may wait for the device, in all; by default any number. A call that
-   * comes when as many wait fails at once with `QUEUE_FULL`.
+   * comes when as many wait fails at once with `QUEUE_FULL`. With several devices it holds for each of them.
    */
   maxQueue?: number
   /**
@@ -106,7 +111,7 @@ export interface ModelInfo {
   /** `untrained`: no class names and no semantic masks are reported. */
   semantic: 'trained' | 'untrained'
   licence: string
-  /** For example `cpu` or `cuda:0`. */
+  /** For example `cpu` or `cuda:0`; `cuda:0, cuda:1` where it is loaded on both. */
   device: string
   precision: 'fp32' | 'bf16' | 'fp16' | 'int8'
   /** Folder that the model was loaded from. */
@@ -126,7 +131,7 @@ export interface ModelInfo {
  * ```
  */
 export class SegSam {
-  readonly #native: NativeModel
+  readonly #replicas: Replicas
   readonly #manifest: Manifest
   readonly #classes: ClassBook
   readonly #cache: SceneCache
@@ -135,13 +140,13 @@ export class SegSam {
   /** @internal The bundle as it was verified: what runs, whatever becomes of the files. */
   readonly bundle: BundleReport
 
-  private constructor(native: NativeModel, bundle: BundleReport, classes: ClassBook, cache: SceneCache) {
+  private constructor(replicas: Replicas, bundle: BundleReport, classes: ClassBook, cache: SceneCache) {
     const { manifest, directory } = bundle
-    this.#native = native
+    this.#replicas = replicas
     this.#manifest = manifest
     this.#classes = classes
     this.#cache = cache
-    this.#origin = originOf(manifest, native.precision)
+    this.#origin = originOf(manifest, replicas.first.precision)
     this.bundle = bundle
     this.info = Object.freeze({
       name: manifest.name,
@@ -153,8 +158,8 @@ export class SegSam {
       defaultWindow: manifest.default_window,
       semantic: manifest.semantic,
       licence: manifest.licence,
-      device: native.device,
-      precision: native.precision,
+      device: replicas.device,
+      precision: replicas.first.precision,
       bundle: directory,
       hash: bundleHash(bundle),
     })
@@ -177,24 +182,23 @@ export class SegSam {
       'sceneCacheBytes',
       'signal',
     ])
-    const { device = 'auto', precision = 'auto', signal } = options
+    const { precision = 'auto', signal } = options
     throwIfAborted(signal)
-    if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
-      throw unexpected('INVALID_ARGUMENT', 'device', device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
-    }
     if (!['auto', 'fp32', 'bf16', 'fp16', 'int8'].includes(precision)) {
       throw unexpected('INVALID_ARGUMENT', 'precision', precision, "'auto', 'fp32', 'bf16', 'fp16' or 'int8'")
     }
 
-    const { sceneCacheBytes, ...limits } = parsedOptions(options, { ...limitShape, ...cacheShape })
+    const { device: devices, sceneCacheBytes, ...limits } = parsedOptions(options, loadShape)
 
     const verified = await verifiedBundle(bundle, signal)
     const { manifest, classes } = verified
     const tokenizer = new SentenceTokenizer(await readTokenizer(bundle), manifest.text_length)
-    const native = await loadNative(bundle, manifest, { device, precision, ...limits }, signal)
-    const encoder = new SentenceEncoder(native, tokenizer, manifest.text_width)
-    const names = manifest.semantic === 'trained' || !native.decodesBinary
-    return new SegSam(native, verified, new ClassBook(native, encoder, classes, names), new SceneCache(sceneCacheBytes))
+    const replicas = await Replicas.load(devices, (device, index) =>
+      loadNative(bundle, manifest, { device, precision, readsText: index === 0, ...limits }, signal),
+    )
+    const encoder = new SentenceEncoder(replicas.first, tokenizer, manifest.text_width)
+    const names = manifest.semantic === 'trained' || !replicas.first.decodesBinary
+    return new SegSam(replicas, verified, new ClassBook(encoder, classes, names), new SceneCache(sceneCacheBytes))
   }
 
   /**
@@ -234,7 +238,7 @@ export class SegSam {
   }
 
   get disposed(): boolean {
-    return this.#native.disposed
+    return this.#replicas.disposed
   }
 
   /**
@@ -276,12 +280,12 @@ export class SegSam {
   async restore(source: string | URL | Uint8Array): Promise<Scene> {
     this.#checkNotDisposed()
     const { bytes, name } = await contentOf(source)
-    return this.#sceneOf(await this.#native.restore(sceneFromBytes(bytes, this.#origin, name)))
+    return this.#sceneOf(await this.#replicas.restore(sceneFromBytes(bytes, this.#origin, name)))
   }
 
   /** What the model does and did: see {@link Stats}. Takes well under a millisecond. */
   stats(): Stats {
-    return statsOf(this.#native.stats(), this.#cache.stats(), this.#classes.preparing)
+    return statsOf(this.#replicas.stats(), this.#cache.stats(), this.#classes.preparing)
   }
 
   /**
@@ -386,7 +390,7 @@ export class SegSam {
   /** Frees the weights once running jobs have ended. Harmless when called again; scenes can no longer be decoded. */
   dispose(): void {
     this.#cache.clear()
-    this.#native.dispose()
+    this.#replicas.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -468,19 +472,19 @@ export class SegSam {
     return scenes.map((scene) => this.#sceneOf(scene))
   }
 
-  #sceneOf(native: NativeScene): Scene {
+  #sceneOf(native: PlacedScene): Scene {
     return new Scene(native, this.#manifest, this.#classes, this.#origin)
   }
 
   async #encodedOrCached(
     views: ImageView[],
     { borrow, call }: { borrow: boolean; call: Call },
-  ): Promise<NativeScene[]> {
+  ): Promise<PlacedScene[]> {
     if (!this.#cache.isOn) return this.#encoded(views, { borrow, call })
     const keys = views.map(contentKey)
     const scenes = keys.map((key) => this.#cache.find(key))
     const missing = [...scenes.keys()].filter((i) => !scenes[i])
-    if (missing.length === 0) return scenes as NativeScene[]
+    if (missing.length === 0) return scenes as PlacedScene[]
     try {
       const encoded = await this.#encoded(
         missing.map((i) => views[i]!),
@@ -490,16 +494,16 @@ export class SegSam {
         scenes[i] = encoded[place]!
         if (!this.disposed) this.#cache.add(keys[i]!, scenes[i])
       }
-      return scenes as NativeScene[]
+      return scenes as PlacedScene[]
     } catch (error) {
       for (const scene of scenes) scene?.dispose()
       throw error
     }
   }
 
-  #encoded(views: ImageView[], { borrow, call }: { borrow: boolean; call: Call }): Promise<NativeScene[]> {
-    return call.job((schedule, cancellation) => this.#native.encode(views, schedule, cancellation), {
-      discard: (late: NativeScene[]) => {
+  #encoded(views: ImageView[], { borrow, call }: { borrow: boolean; call: Call }): Promise<PlacedScene[]> {
+    return call.job((schedule, cancellation) => this.#replicas.encode(views, schedule, cancellation), {
+      discard: (late: PlacedScene[]) => {
         for (const scene of late) scene.dispose()
       },
       holdsCallersMemory: borrow,
@@ -518,7 +522,9 @@ const limitShape = {
   maxEncodeBatch: batch.default(1).describe('a whole number of images from 1 to 65536'),
   maxDecodeBatch: batch.default(64).describe('a whole number of prompts from 1 to 65536'),
 }
-const cacheShape = {
+const loadShape = {
+  device: devicesSchema,
+  ...limitShape,
   sceneCacheBytes: z.int().min(0).default(0).describe('a whole number of bytes, from 0 on'),
 }
 type Limits = z.output<z.ZodObject<typeof limitShape>>
@@ -531,13 +537,13 @@ function canShrink(buffer: ArrayBufferLike & { resizable?: boolean }): boolean {
 function loadNative(
   bundle: string,
   manifest: Manifest,
-  { device, precision, ...limits }: { device: Device; precision: Precision } & Limits,
+  { device, precision, readsText, ...limits }: { device: Device; precision: Precision; readsText: boolean } & Limits,
   signal: AbortSignal | undefined,
 ): Promise<NativeModel> {
   const files = {
     encoder: join(bundle, 'encoder.pt'),
     decoder: join(bundle, 'decoder.pt'),
-    textEncoder: join(bundle, 'text_encoder.pt'),
+    textEncoder: readsText ? join(bundle, 'text_encoder.pt') : null,
   }
   const options = {
     device,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { ImageView, Scene as NativeScene } from '../binding.js'
+import type { ImageView } from '../binding.js'
+import type { PlacedScene } from './replicas.js'
 
 /** What the cache of encoded images holds and did; all 0 where the model was loaded without one. */
 export interface SceneCacheStats {
@@ -21,7 +22,7 @@ export interface SceneCacheStats {
 export class SceneCache {
   readonly #limitBytes: number
   /** The one used last comes last. */
-  readonly #scenes = new Map<string, NativeScene>()
+  readonly #scenes = new Map<string, PlacedScene>()
   #bytes = 0
   #hits = 0
   #misses = 0
@@ -36,7 +37,7 @@ export class SceneCache {
   }
 
   /** Another handle of the scene, for the caller to dispose. */
-  find(key: string): NativeScene | undefined {
+  find(key: string): PlacedScene | undefined {
     const scene = this.#scenes.get(key)
     if (!scene) {
       this.#misses++
@@ -49,7 +50,7 @@ export class SceneCache {
   }
 
   /** Keeps a handle of its own, unless the scene alone is larger than the cache. */
-  add(key: string, scene: NativeScene): void {
+  add(key: string, scene: PlacedScene): void {
     if (scene.bytes > this.#limitBytes || this.#scenes.has(key)) return
     this.#scenes.set(key, scene.share())
     this.#bytes += scene.bytes

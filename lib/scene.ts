@@ -1,4 +1,4 @@
-import type { Decoded, DecodeOptions, Scene as NativeScene, PromptBatch } from '../binding.js'
+import type { Decoded, DecodeOptions, PromptBatch } from '../binding.js'
 import { abortable } from './abort.js'
 import type { Manifest } from './bundle.js'
 import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
@@ -22,6 +22,7 @@ import { Mask } from './mask.js'
 import { checkOptions } from './options.js'
 import { probabilitiesOf } from './probabilities.js'
 import { checkedLogits, groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+import type { PlacedScene } from './replicas.js'
 import { type SceneOrigin, sceneToBytes, writeWhole } from './scene-file.js'
 import { Session, type SessionOptions } from './session.js'
 
@@ -116,7 +117,7 @@ const MAX_BYTES = 2 ** 32 - 1
 
 /** An image, encoded once, against which any number of prompts is decoded. Made by `model.encode`. */
 export class Scene {
-  readonly #native: NativeScene
+  readonly #native: PlacedScene
   readonly #manifest: Manifest
   readonly #classes: ClassBook
   readonly #origin: SceneOrigin
@@ -124,7 +125,7 @@ export class Scene {
   #disposed = false
 
   /** @internal */
-  constructor(native: NativeScene, manifest: Manifest, classes: ClassBook, origin: SceneOrigin) {
+  constructor(native: PlacedScene, manifest: Manifest, classes: ClassBook, origin: SceneOrigin) {
     this.#native = native
     this.#manifest = manifest
     this.#classes = classes

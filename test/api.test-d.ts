@@ -1,16 +1,6 @@
 import { expectTypeOf, test } from 'vitest'
-import type {
-  ClassCard,
-  Hit,
-  MedicalImage,
-  Prompt,
-  Rle,
-  Scene,
-  SegSam,
-  SegSamError,
-  UncompressedRle,
-} from '../lib/index.js'
-import { Mask, Session } from '../lib/index.js'
+import type { ClassCard, Hit, MedicalImage, Prompt, Rle, Scene, SegSamError, UncompressedRle } from '../lib/index.js'
+import { Mask, SegSam, Session } from '../lib/index.js'
 
 declare const model: SegSam
 declare const scene: Scene
@@ -62,6 +52,13 @@ test('options are closed', () => {
   scene.segment([{ box: [1, 2, 3, 4] }], { classes: [...model.classes, { id: 'a', name: 'A', sentences: ['Round.'] }] })
   // @ts-expect-error a window has two ends
   model.encode(image, { window: [1] })
+})
+
+test('a model is loaded on one device or on several', () => {
+  expectTypeOf(SegSam.load('bundle', { device: 'cuda:1' })).resolves.toEqualTypeOf<SegSam>()
+  expectTypeOf(SegSam.load('bundle', { device: ['cuda:0', 'cuda:1'] })).resolves.toEqualTypeOf<SegSam>()
+  // @ts-expect-error no such device
+  SegSam.load('bundle', { device: ['gpu'] })
 })
 
 test('one image gives one scene, several give several', () => {

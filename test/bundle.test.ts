@@ -207,7 +207,7 @@ describe('SegSam.load refuses', () => {
   })
 
   it('options that are none', async () => {
-    for (const options of [null, 'cpu', { devise: 'cpu' }, { device: null }, { device: ['cpu'] }, { signal: 1 }]) {
+    for (const options of [null, 'cpu', { devise: 'cpu' }, { device: null }, { device: ['gpu'] }, { signal: 1 }]) {
       await expect(SegSam.load(folder, options as LoadOptions), JSON.stringify(options)).rejects.toMatchObject({
         name: 'SegSamError',
         code: 'INVALID_ARGUMENT',

@@ -28,17 +28,17 @@ function bookOf({ failures = 0 } = {}) {
       })
     },
   } as unknown as Model
-  return { book: new ClassBook(model, encoder, cards, true), read }
+  return { book: new ClassBook(encoder, cards, true), model, read }
 }
 
 describe('class cards', () => {
   it('are embedded when a call first needs them, and once: name and synonyms, then each sentence', async () => {
-    const { book, read } = bookOf()
+    const { book, model, read } = bookOf()
     expect(read).toEqual([])
-    expect((await book.select(['disc'])).vectors).toEqual(['Disc.Round.'.length])
+    expect(await (await book.select(['disc'])).vectors!.on(model)).toEqual(['Disc.Round.'.length])
     expect(read).toEqual(['Disc.', 'Round.'])
     const all = await book.select(undefined)
-    expect(all.vectors).toEqual(['Disc.Round.'.length, 'Ring, annulus.Round.Hollow.'.length])
+    expect(await all.vectors!.on(model)).toEqual(['Disc.Round.'.length, 'Ring, annulus.Round.Hollow.'.length])
     expect(read).toEqual(['Disc.', 'Round.', 'Ring, annulus.', 'Round.', 'Hollow.'])
     expect(await book.select(undefined)).toBe(all)
     await book.select(['ring', 'disc'])
@@ -46,15 +46,32 @@ describe('class cards', () => {
   })
 
   it('of the caller keep their place among those of the bundle; a description is split into sentences', async () => {
-    const { book, read } = bookOf()
+    const { book, model, read } = bookOf()
     const card = { id: 'bar', name: 'Bar', description: 'Long. It lies across.' }
     const { cards: chosen, vectors } = await book.select(['ring', card, 'disc'])
     expect(chosen.map(({ id }) => id)).toEqual(['ring', 'bar', 'disc'])
-    expect(vectors).toEqual(
+    expect(await vectors!.on(model)).toEqual(
       ['Ring, annulus.Round.Hollow.', 'Bar.Long.It lies across.', 'Disc.Round.'].map((t) => t.length),
     )
     await book.select(['ring', { ...card }, 'disc'])
     expect(read).toHaveLength(8)
+  })
+
+  it('have vectors on each device that asks for them, computed once, and again after a failure', async () => {
+    const { book, model } = bookOf()
+    const { vectors } = await book.select(['disc'])
+    let failures = 1
+    const prepareClasses: Model['prepareClasses'] = async (...args) => {
+      if (failures-- > 0) throw new Error('out of memory')
+      return model.prepareClasses(...args)
+    }
+    const other = { prepareClasses } as unknown as Model
+    const set = await vectors!.on(model)
+    await expect(vectors!.on(other)).rejects.toThrow('out of memory')
+    const otherSet = await vectors!.on(other)
+    expect(otherSet).toEqual(set)
+    expect(otherSet).not.toBe(set)
+    expect(await vectors!.on(other)).toBe(otherSet)
   })
 
   it('can be asked for again after a failure', async () => {

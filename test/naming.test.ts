@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { Decoded, Scene as NativeScene } from '../binding.js'
+import type { Decoded } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type Hit, Scene } from '../lib/index.js'
+import type { PlacedScene } from '../lib/replicas.js'
 import { anyOrigin } from './fixture.js'
 
 const cards = [
@@ -28,7 +29,7 @@ async function named(
     classProbabilities: Float32Array.from(classProbabilities),
     presence: Float32Array.from(presence),
   }
-  const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as NativeScene
+  const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as PlacedScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
   const scene = new Scene(native, { mask_size: 1, semantic } as Manifest, book, anyOrigin)
   const [hit] = await scene.segment([{ points: [{ x: 0, y: 0 }] }], { multimask: false })

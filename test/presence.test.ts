@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { Decoded, Scene as NativeScene, PromptBatch } from '../binding.js'
+import type { Decoded, PromptBatch } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type PresenceOptions, Scene } from '../lib/index.js'
+import type { PlacedScene } from '../lib/replicas.js'
 import { anyOrigin } from './fixture.js'
 
 const cards = [
@@ -23,7 +24,7 @@ function sceneOf(probabilitiesAt: (x: number, y: number) => number[], semantic =
       presence: new Float32Array(3 * count).fill(1),
     } as unknown as Decoded
   }
-  const native = { width: 8, height: 4, disposed: false, decode } as unknown as NativeScene
+  const native = { width: 8, height: 4, disposed: false, decode } as unknown as PlacedScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
   return { scene: new Scene(native, { mask_size: 1, semantic } as Manifest, book, anyOrigin), asked }
 }

@@ -1,11 +1,12 @@
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Scene as NativeScene, PromptBatch } from '../binding.js'
+import type { PromptBatch } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type Hit, type Path, type Prompt, Scene, SegSam, Session, type SessionLog } from '../lib/index.js'
 import { lassoLogits } from '../lib/lasso.js'
+import type { PlacedScene } from '../lib/replicas.js'
 import { scribblePoints } from '../lib/scribble.js'
 import { anyOrigin, bundle, discImage } from './fixture.js'
 
@@ -166,7 +167,7 @@ describe('a session asks the model', () => {
           presence: new Float32Array(1),
         }
       },
-    } as unknown as NativeScene
+    } as unknown as PlacedScene
     const manifest = { mask_size: 2, image_size: 8, resize_mode: 'longest', semantic: 'untrained' } as Manifest
     const book = { select: async () => ({ cards: [], vectors: {} }) } as unknown as ClassBook
     const session = new Scene(native, manifest, book, anyOrigin).session()
