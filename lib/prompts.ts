@@ -155,6 +155,9 @@ export function checkedPoint(point: Point, name: string, { width, height }: Size
   if (typeof point !== 'object' || point === null || !('x' in point && 'y' in point)) {
     throw invalid(name, point, 'an object { x, y, label }', pointExample(point))
   }
+  for (const key of Object.keys(point)) {
+    if (key !== 'x' && key !== 'y' && key !== 'label') throw invalid(`a key of ${name}`, key, 'x, y, label')
+  }
   const { x, y, label = 1 } = point
   if (!isNumber(x) || x < -0.5 || x >= width - 0.5)
     throw outside(`x of ${name}`, x, `-0.5 <= x < ${width - 0.5}`, { width, height })

@@ -102,6 +102,11 @@ describe('refused with INVALID_PROMPT, naming the place', () => {
     ],
     ['a point right of the image', [{ points: [{ x: 99.5, y: 2 }] }], /x < 99\.5.*100 x 50|100 x 50.*x < 99\.5/],
     ['a point above the image', [{ points: [{ x: 1, y: -0.6 }] }], /-0\.5 <= y/],
+    [
+      'a misspelt key of a point',
+      [{ points: [{ x: 1, y: 1, lable: 0 }] }],
+      /^a key of prompts\[0\]\.points\[0\] is 'lable'.*x, y, label/,
+    ],
     ['another label', [{ points: [{ x: 1, y: 1, label: 2 }] }], /^label of prompts\[0\]\.points\[0\] is 2/],
     ['a point that is null', [{ points: [null] }], /points\[0\] is null/],
     ['a box of three', [{ box: [1, 2, 3] }], /four numbers/],

@@ -257,7 +257,7 @@ describe('stats', () => {
   })
 
   it('of one device list that one', () => {
-    const { devices, cache: _, ...total } = one.stats()
+    const { devices, cache: _cache, preparing: _preparing, ...total } = one.stats()
     expect(devices).toEqual([{ device: 'cpu', ...total }])
   })
 })
