@@ -41,6 +41,8 @@ class RecyclingAllocator final : public c10::Allocator {
       peak_ = usedBytes_;
     }
     for (void* block : blocks) c10::free_cpu(block);
+    // What lies below something that is still used the C library would keep.
+    malloc_trim(0);
   }
 
   RecycledMemoryUse use() {
