@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include <future>
 #include <utility>
 
 #include "engine/attention.h"
@@ -75,6 +76,7 @@ class FrozenModule {
   }
 
   IValue call(const char* method, std::vector<IValue> arguments) {
+    const torch::jit::GraphOptimizerEnabledGuard asItIs(false);
     return module_.get_method(method)(std::move(arguments));
   }
 
@@ -135,22 +137,8 @@ class FrozenModule {
 
 class TorchScriptBackend : public Backend {
  public:
-  TorchScriptBackend(const ModelFiles& files, at::Device device, Precision precision)
-      : encoder_(files.encoder, {{"forward", "(Tensor) -> List[Tensor]"}}, device,
-                 {scalarType(precision), false, precision == Precision::kInt8}),
-        decoder_(files.decoder,
-                 {{"embed_classes", "(Tensor, Tensor) -> Tensor"},
-                  {"condition", "(List[Tensor], Tensor) -> Tuple[Tensor, Tensor]"},
-                  {"decode",
-                   "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
-                   "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
-                  {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
-                 device, {at::kFloat, scalarType(precision) == at::kBFloat16}) {
-    if (files.textEncoder) {
-      text_.emplace(*files.textEncoder, std::vector<Signature>{{"forward", "(Tensor, Tensor) -> Tensor"}}, device,
-                    Arithmetic{});
-    }
-  }
+  TorchScriptBackend(FrozenModule encoder, FrozenModule decoder, std::optional<FrozenModule> text)
+      : encoder_(std::move(encoder)), decoder_(std::move(decoder)), text_(std::move(text)) {}
 
   std::vector<at::Tensor> encode(const at::Tensor& images) override {
     return encoder_.call("forward", {images}).toTensorVector();
@@ -201,13 +189,44 @@ class TorchScriptBackend : public Backend {
   std::optional<FrozenModule> text_;
 };
 
+FrozenModule loadEncoder(const ModelFiles& files, at::Device device, Precision precision) {
+  return {files.encoder,
+          {{"forward", "(Tensor) -> List[Tensor]"}},
+          device,
+          {scalarType(precision), false, precision == Precision::kInt8}};
+}
+
+FrozenModule loadDecoder(const ModelFiles& files, at::Device device, Precision precision) {
+  return {files.decoder,
+          {{"embed_classes", "(Tensor, Tensor) -> Tensor"},
+           {"condition", "(List[Tensor], Tensor) -> Tuple[Tensor, Tensor]"},
+           {"decode",
+            "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
+            "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
+           {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
+          device,
+          {at::kFloat, scalarType(precision) == at::kBFloat16}};
+}
+
+std::optional<FrozenModule> loadTextEncoder(const ModelFiles& files, at::Device device) {
+  if (!files.textEncoder) return std::nullopt;
+  return FrozenModule(*files.textEncoder, {{"forward", "(Tensor, Tensor) -> Tensor"}}, device, {});
+}
+
 }  // namespace
 
 std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, Precision precision) {
   // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
   recycleMemory();
-  auto backend = std::make_unique<TorchScriptBackend>(files, device, precision);
+  // Of two modules that take about as long, one is loaded beside the other; a device has one thread.
+  auto decoder = std::async(device.is_cpu() ? std::launch::async : std::launch::deferred, [&] {
+    if (device.is_cpu()) computeOn(1);
+    return loadDecoder(files, device, precision);
+  });
+  FrozenModule encoder = loadEncoder(files, device, precision);
+  std::optional<FrozenModule> text = loadTextEncoder(files, device);
+  auto backend = std::make_unique<TorchScriptBackend>(std::move(encoder), decoder.get(), std::move(text));
   // Of the weights as they were read, in another type or another order.
   releaseRecycledMemory();
   return backend;
