@@ -114,7 +114,8 @@ export class Bench {
     const { times, failures } = await interleaved(calls, this.repetitions)
     for (const [name, failure] of failures) this.note(`${size.name}, ${scenario}: ${name} failed: ${failure}`)
     for (const [peer, values] of times) {
-      const flops = neededFlops(size, op, fields.prompts)
+      // The rate of products in 8 bits is not measured.
+      const flops = peer.endsWith('int8') ? undefined : neededFlops(size, op, fields.prompts)
       const bf16 = peer.endsWith('bf16') || this.results.loaded[peer]?.precision === 'bf16'
       this.add({ scenario, size: size.name, peer, unit: 'ms', values, ...(flops !== undefined && { flops }), bf16 })
     }

@@ -26,11 +26,15 @@ async function main(options: Options) {
   process.env.BENCH_DEVICE = options.device
   const isFixtureAlone = options.sizes.every((name) => name === FIXTURE)
   const python = isFixtureAlone ? null : findPython()
-  const pytorch = python ? peerKinds({ python, bf16: false }).find(({ name }) => name === 'pytorch') : undefined
+  const pytorch = python
+    ? peerKinds({ python, bf16: false, int8: false }).find(({ name }) => name === 'pytorch')
+    : undefined
   const machine = await describeMachine(options.quick ? undefined : pytorch)
   const sizes = madeSizes(options, python)
   const bf16 = machine.rates ? machine.rates.bf16Flops !== null : false
-  const kinds = peerKinds({ python, bf16 }).filter((kind) => takesPart(kind, options))
+  const kinds = peerKinds({ python, bf16, int8: machine.flags.includes('avx512_vnni') }).filter((kind) =>
+    takesPart(kind, options),
+  )
   const results: Results = {
     schema: 1,
     date: new Date().toISOString().slice(0, 10),

@@ -19,6 +19,7 @@ export interface PeerKind {
 }
 
 export const SEG_SAM = 'seg-sam'
+export const INT8 = 'seg-sam-int8'
 export const ONNX = 'onnxruntime'
 const BOTH = ['cpu', 'cuda'] as const
 const ALL = ['encode', 'decode', 'click', 'encodeAndClick'] as const
@@ -27,10 +28,12 @@ interface Found {
   python: string | null
   /** The processor multiplies bf16 in hardware. */
   bf16: boolean
+  /** And bytes. */
+  int8: boolean
 }
 
 /** All peers that can run here. */
-export function peerKinds({ python, bf16 }: Found): PeerKind[] {
+export function peerKinds({ python, bf16, int8 }: Found): PeerKind[] {
   const kinds: PeerKind[] = [
     node(SEG_SAM, 'this package, default precision', 'seg-sam', { reduced: bf16, devices: BOTH }),
     node('onnxruntime', 'onnxruntime-node, float32', 'onnxruntime', { supports: (size) => size.onnx }),
@@ -50,6 +53,10 @@ export function peerKinds({ python, bf16 }: Found): PeerKind[] {
       0,
       node('seg-sam-fp32', 'this package, float32', 'seg-sam', { env: { BENCH_PRECISION: 'fp32' }, devices: BOTH }),
     )
+  if (int8) {
+    const env = { BENCH_PRECISION: 'int8' }
+    kinds.splice(2, 0, node(INT8, 'this package, encoder in 8 bits', 'seg-sam', { env, reduced: true }))
+  }
   if (python) kinds.push(...pythonKinds(python, bf16))
   return kinds
 }

@@ -18,7 +18,14 @@ test('npm run bench measures the bundle of the tests without peers, and writes t
   const { rows, checked } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as Results
   expect(checked).toEqual([{ size: 'fixture', peer: 'seg-sam', agreement: null, failure: null }])
   const scenarios = rows.map(({ scenario }) => scenario)
-  for (const scenario of ['encode', 'decode 16', 'click to mask', 'start-up: library', '8 callers', 'memory: ready']) {
+  for (const scenario of [
+    'encode',
+    'decode 16',
+    'click to mask',
+    'start-up: library',
+    '8 callers',
+    'memory: at rest',
+  ]) {
     expect(scenarios).toContain(scenario)
   }
   for (const { scenario, values } of rows) {

@@ -109,7 +109,7 @@ describe('report', () => {
     rows: [
       row('encode', 'seg-sam', [1000, 1000, 1000], { flops: 50e9 }),
       row('encode', 'onnxruntime', [2000, 2000, 3000], { flops: 50e9 }),
-      row('memory: ready', 'seg-sam', [700], { unit: 'MB' }),
+      row('memory: at rest', 'seg-sam', [700], { unit: 'MB' }),
       row('memory: peak of an encode', 'seg-sam', [900], { unit: 'MB' }),
     ],
     notes: [],

@@ -25,7 +25,7 @@ class SegSamPeer implements Peer {
 
   async load(size: Size) {
     const device = (process.env.BENCH_DEVICE ?? 'cpu') as 'cpu' | 'cuda'
-    const precision = (process.env.BENCH_PRECISION ?? 'auto') as 'auto' | 'fp32'
+    const precision = (process.env.BENCH_PRECISION ?? 'auto') as 'auto' | 'fp32' | 'int8'
     this.#size = size
     this.#image = square(testImage(size), size.imageSize)
     this.#original = square(gradient(size.originalSide), size.originalSide)

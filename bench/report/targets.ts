@@ -1,4 +1,4 @@
-import { ONNX, SEG_SAM } from '../peer-kinds.js'
+import { INT8, ONNX, SEG_SAM } from '../peer-kinds.js'
 import { type Results, rowOf } from '../results.js'
 import { quantile, summarise } from '../statistics.js'
 
@@ -17,6 +17,8 @@ export function verdicts(results: Results): Verdict[] {
   return [
     encodeDefault(results),
     faster(results, 'encode ViT-B 1024²: against onnxruntime int8', 'encode', 'onnxruntime-int8', 3),
+    faster(results, 'encode ViT-B 1024²: int8 against onnxruntime fp32', 'encode', ONNX, 6, INT8),
+    faster(results, 'encode ViT-B 1024²: int8 against onnxruntime int8', 'encode', 'onnxruntime-int8', 3, INT8),
     faster(results, 'encode ViT-B 1024²: fp32 against onnxruntime fp32', 'encode', ONNX, 1.1, fp32Peer(results)),
     faster(results, 'encode ViT-B 1024²: against torch.compile bf16', 'encode', 'torch.compile-bf16', 1.3),
     faster(results, 'decode 64 prompts, ViT-B 1024²: against onnxruntime', 'decode 64', ONNX, 5),
@@ -137,9 +139,9 @@ function eventLoop(results: Results): Verdict {
 
 /** Weights as the bundle's parameters in float32. */
 function memory(results: Results): Verdict[] {
-  return sizesOf(results, 'memory: ready').flatMap((size) => {
+  return sizesOf(results, 'memory: at rest').flatMap((size) => {
     const weights = results.weights[size]
-    const ready = median(results, 'memory: ready', size, SEG_SAM)!
+    const atRest = median(results, 'memory: at rest', size, SEG_SAM)!
     const peak = median(results, 'memory: peak of an encode', size, SEG_SAM)!
     const after = results.rows.filter(
       (row) => row.size === size && row.peer === SEG_SAM && /^memory: after/.test(row.scenario),
@@ -150,8 +152,8 @@ function memory(results: Results): Verdict[] {
       verdicts.push({
         target: `resident memory beyond one encode's activations, ${size}`,
         wanted: '≤ 1.5 × weights',
-        reached: `${(ready / (weights / 1e6)).toFixed(2)} × (${ready.toFixed(0)} MB; ${peak.toFixed(0)} MB in an encode)`,
-        met: ready <= (1.5 * weights) / 1e6,
+        reached: `${(atRest / (weights / 1e6)).toFixed(2)} × (${atRest.toFixed(0)} MB; ${peak.toFixed(0)} MB in an encode)`,
+        met: atRest <= (1.5 * weights) / 1e6,
       })
     }
     if (growth !== null) {

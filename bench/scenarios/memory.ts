@@ -1,8 +1,11 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Bench } from '../bench.js'
 import type { Child } from '../child.js'
 import type { Size } from '../size.js'
 
 const MB = 1e6
+/** After as many seconds without work this package has given back what an encode took (native/engine/executor.cc). */
+const REST_SECONDS = 11
 /** At these shares of the requests the memory is looked at. */
 const STOPS = [0.1, 0.5, 1]
 
@@ -11,7 +14,7 @@ interface Memory {
   peak: number
 }
 
-/** Resident memory of each peer's process: loaded, during an encode, and over many decodes. */
+/** Resident memory of each peer's process: at rest after an encode, during one, and over many decodes. */
 export async function memory(bench: Bench, size: Size): Promise<void> {
   const kinds = bench.kinds.filter(
     ({ command, operations }) => command === process.execPath && operations.includes('encode'),
@@ -33,10 +36,11 @@ async function measure(bench: Bench, size: Size, child: Child) {
   const ask = async (op: string, fields = {}) => (await child.ask(op, fields)) as unknown as Memory
   await child.ask('encode')
   await child.ask('decode', { prompts: 1 })
-  const idle = await ask('forgetPeak')
+  if (!bench.options.quick) await setTimeout(1000 * REST_SECONDS)
+  const atRest = await ask('forgetPeak')
   await child.ask('encode')
   const { peak } = await ask('memory')
-  add('ready', idle.rss)
+  add('at rest', atRest.rss)
   add('peak of an encode', peak)
   const { requests } = bench.options
   let done = 0
