@@ -5,7 +5,7 @@ import { agreementOf, agrees, EXACT, REDUCED } from './agreement.js'
 import { Child } from './child.js'
 import { interleaved, type Repetitions } from './interleaved.js'
 import type { Options } from './options.js'
-import type { PeerKind } from './peer-kinds.js'
+import { type PeerKind, SEG_SAM } from './peer-kinds.js'
 import { floats } from './peers/inputs.js'
 import type { Checked, Results, Row } from './results.js'
 import { flopsOf, type Size } from './size.js'
@@ -116,7 +116,8 @@ export class Bench {
     for (const [peer, values] of times) {
       // The rate of products in 8 bits is not measured.
       const flops = peer.endsWith('int8') ? undefined : neededFlops(size, op, fields.prompts)
-      const bf16 = peer.endsWith('bf16') || this.results.loaded[peer]?.precision === 'bf16'
+      const own = peer === 'engine' ? SEG_SAM : peer
+      const bf16 = peer.endsWith('bf16') || this.results.loaded[own]?.precision === 'bf16'
       this.add({ scenario, size: size.name, peer, unit: 'ms', values, ...(flops !== undefined && { flops }), bf16 })
     }
   }

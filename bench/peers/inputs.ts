@@ -13,6 +13,15 @@ export function testImage({ folder, imageSize }: Size): Uint8Array {
   return existsSync(file) ? new Uint8Array(readFileSync(file)) : gradient(imageSize)
 }
 
+/** Made when it is first asked for, so that the start of a runtime does not count it. */
+export function lazily<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
+
 /** A square RGB image: what the click's latency is measured on, and where nothing else is stored. */
 export function gradient(side: number): Uint8Array {
   return Uint8Array.from({ length: side * side * 3 }, (_, i) => {

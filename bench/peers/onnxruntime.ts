@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Size } from '../size.js'
-import { clicks, floats, gradient } from './inputs.js'
+import { clicks, floats, gradient, lazily } from './inputs.js'
 import { type Peer, serve } from './serve.js'
 
 /** What is used of onnxruntime-node, which is installed for the benchmark alone. */
@@ -42,7 +42,7 @@ class OnnxRuntimePeer implements Peer {
   #decoder!: Session
   #upscaling!: Session
   #pixels!: Tensor
-  #original!: Uint8Array
+  readonly #original = lazily(() => gradient(this.#size.originalSide))
   #conditions!: Record<string, Tensor>
   #features: Record<string, Tensor> = {}
   #featuresOfOriginal: Record<string, Tensor> = {}
@@ -63,7 +63,6 @@ class OnnxRuntimePeer implements Peer {
     this.#decoder = await session(this.#sam ? 'hf/onnx/prompt_encoder_mask_decoder.onnx' : 'onnx/both_decoders.onnx')
     this.#upscaling = await session('onnx/upscaling.onnx')
     this.#pixels = this.#tensor(floats(folder, 'pixel_values.f32'), [1, 3, imageSize, imageSize])
-    this.#original = gradient(size.originalSide)
     this.#conditions = {
       tokens: this.#tensor(floats(folder, 'tokens.f32'), size.tokens),
       summary: this.#tensor(floats(folder, 'summary.f32'), [1, 1, size.tokens[2]!]),
@@ -84,7 +83,7 @@ class OnnxRuntimePeer implements Peer {
     const side = this.#size.imageSize
     const { originalSide } = this.#size
     const raw = { raw: { width: originalSide, height: originalSide, channels: 3 } }
-    const small = await this.#resize(this.#original, raw).resize(side, side, { kernel: 'linear' }).raw().toBuffer()
+    const small = await this.#resize(this.#original(), raw).resize(side, side, { kernel: 'linear' }).raw().toBuffer()
     this.#featuresOfOriginal = await this.#encoder.run({ pixel_values: this.#normalised(small, side) })
   }
 

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { MedicalImage, Prompt, Scene, SegSam } from '../../dist/index.js'
 import type { Size } from '../size.js'
-import { clicks, gradient, testImage } from './inputs.js'
+import { clicks, gradient, lazily, testImage } from './inputs.js'
 import { type Peer, serve } from './serve.js'
 
 type Library = typeof import('../../dist/index.js')
@@ -13,8 +13,8 @@ class SegSamPeer implements Peer {
   #model!: SegSam
   #size!: Size
   #image!: MedicalImage
-  #original!: MedicalImage
-  #mixed!: MedicalImage[]
+  readonly #original = lazily(() => square(gradient(this.#size.originalSide), this.#size.originalSide))
+  readonly #mixed = lazily(() => [this.#image, ...[0.5, 0.75, 1.5].map((scale) => scaled(this.#size.imageSize, scale))])
   #scene: Scene | undefined
   #sceneOfOriginal: Scene | undefined
 
@@ -28,8 +28,6 @@ class SegSamPeer implements Peer {
     const precision = (process.env.BENCH_PRECISION ?? 'auto') as 'auto' | 'fp32' | 'int8'
     this.#size = size
     this.#image = square(testImage(size), size.imageSize)
-    this.#original = square(gradient(size.originalSide), size.originalSide)
-    this.#mixed = [this.#image, ...[0.5, 0.75, 1.5].map((scale) => scaled(size.imageSize, scale))]
     this.#model = await this.#library.SegSam.load(size.bundle, { device, precision })
     const { libtorch, threads, cpuCapability, bf16 } = this.#library.runtimeInfo()
     return {
@@ -52,7 +50,7 @@ class SegSamPeer implements Peer {
 
   async encodeOriginal() {
     this.#sceneOfOriginal?.dispose()
-    this.#sceneOfOriginal = await this.#model.encode(this.#original)
+    this.#sceneOfOriginal = await this.#model.encode(this.#original())
   }
 
   async click() {
@@ -60,7 +58,8 @@ class SegSamPeer implements Peer {
   }
 
   async request(index: number) {
-    const scene = await this.#model.encode(this.#mixed[index % this.#mixed.length]!)
+    const images = this.#mixed()
+    const scene = await this.#model.encode(images[index % images.length]!)
     await scene.segment([{ points: [{ x: 20, y: 20 }] }], { multimask: false })
     scene.dispose()
   }

@@ -117,6 +117,8 @@ async function callers(peer: Peer, count: number, requests: number): Promise<obj
       served[index]!++
     }
   }
+  // Makes the images.
+  await peer.request(0)
   delays.enable()
   const ms = await timed(async () => {
     await Promise.all(served.map((_, index) => caller(index)))

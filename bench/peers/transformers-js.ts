@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Size } from '../size.js'
-import { clicks, floats, gradient } from './inputs.js'
+import { clicks, floats, gradient, lazily } from './inputs.js'
 import { type Peer, serve } from './serve.js'
 
 /** What is used of @huggingface/transformers, which is installed for the benchmark alone. */
@@ -32,7 +32,10 @@ class TransformersJsPeer implements Peer {
   #processor!: Processor
   #size!: Size
   #pixels!: Tensor
-  #original!: object
+  readonly #original = lazily(() => {
+    const { originalSide } = this.#size
+    return new this.#library.RawImage(gradient(originalSide), originalSide, originalSide, 3)
+  })
   #embeddings!: object
   #embeddingsOfOriginal!: object
   #sizes!: { original_sizes: unknown; reshaped_input_sizes: unknown }
@@ -51,8 +54,6 @@ class TransformersJsPeer implements Peer {
     this.#processor = await this.#library.AutoProcessor.from_pretrained(folder, options)
     const side = size.imageSize
     this.#pixels = new this.#library.Tensor('float32', floats(size.folder, 'pixel_values.f32'), [1, 3, side, side])
-    const { originalSide } = size
-    this.#original = new this.#library.RawImage(gradient(originalSide), originalSide, originalSide, 3)
     return { 'transformers.js': this.#library.env.version }
   }
 
@@ -65,7 +66,7 @@ class TransformersJsPeer implements Peer {
   }
 
   async encodeOriginal() {
-    const { pixel_values, original_sizes, reshaped_input_sizes } = await this.#processor(this.#original)
+    const { pixel_values, original_sizes, reshaped_input_sizes } = await this.#processor(this.#original())
     this.#sizes = { original_sizes, reshaped_input_sizes }
     this.#embeddingsOfOriginal = await this.#model.get_image_embeddings({ pixel_values })
   }
