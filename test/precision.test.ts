@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { defaultBundle, readImage, SegSam } from '../lib/index.js'
+import { defaultBundle, readImage, runtimeInfo, SegSam } from '../lib/index.js'
 
 const image = fileURLToPath(new URL('../examples/images/mni152_axial_z8.png', import.meta.url))
 const prompts = [{ box: [83, 87, 105, 117] }, { points: [{ x: 94, y: 102 }] }] as const
@@ -17,7 +17,7 @@ describe('precision int8', () => {
       return
     }
     const read = await readImage(image)
-    const result = async (precision: 'fp32' | 'int8') => {
+    const result = async (precision: 'fp32' | 'bf16' | 'int8') => {
       using model = await SegSam.load(defaultBundle, { device: 'cpu', precision })
       expect(model.info.precision).toBe(precision)
       const scene = await model.encode(read)
@@ -32,8 +32,13 @@ describe('precision int8', () => {
     for (const [i, object] of bytes.objects.entries()) {
       expect(object.mask.iou(exact.objects[i]!.mask)).toBeGreaterThan(0.97)
       expect(object.candidates[0]!.id).toBe(exact.objects[i]!.candidates[0]!.id)
-      // Were they equal, nothing would have been computed in 8 bits.
       expect(object.logits).not.toEqual(exact.objects[i]!.logits)
+    }
+    if (runtimeInfo().bf16) {
+      // What is not in 8 bits is in bf16: were they equal, nothing would have been computed in 8 bits.
+      const rounded = await result('bf16')
+      expect(bytes.objects[0]!.logits).not.toEqual(rounded.objects[0]!.logits)
+      expect(bytes.bytes).toBeLessThan(rounded.bytes)
     }
     using fp32 = await SegSam.load(defaultBundle, { device: 'cpu', precision: 'fp32' })
     await expect(fp32.restore(bytes.saved)).rejects.toMatchObject({

@@ -70,8 +70,8 @@ class Backend {
   virtual int64_t bytes() const = 0;
 };
 
-/// @param encoderType in which the image encoder computes; the other modules are float32
-/// @throws Error BUNDLE_INVALID
+/// @param precision of the image encoder; the other modules are float32
+/// @throws Error BUNDLE_INVALID, INVALID_ARGUMENT (an encoder that cannot compute in 8 bits)
 std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device device, Precision precision);
 
 }  // namespace segsam

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <exception>
 #include <memory>
+#include <new>
 
 #include "engine/operators.h"
 
@@ -63,33 +64,49 @@ void replaceBody(const torch::jit::Method& method, const torch::jit::Method& oth
   torch::jit::EliminateDeadCode(graph);
 }
 
+/// Of a class that stays as it is.
+void removeMethods(c10::ClassType& type) {
+  std::vector<std::string> names;
+  for (const torch::jit::Function* method : type.methods()) {
+    if (method->name().rfind("fused_", 0) == 0) names.push_back(method->name());
+  }
+  for (const std::string& name : names) type.unsafeRemoveMethod(name);
+}
+
+/// @param part one of its class in `module`
 /// @return whether the class computes by the operators from now on
-bool replace(Module part, const Replacement& replacement) {
-  const c10::ClassType& type = *part.type();
+bool replace(const Module& module, Module part, const Replacement& replacement) {
+  c10::ClassType& type = *part.type();
   if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) return false;
   try {
-    if (replacement.fits != nullptr && !replacement.fits(part)) return false;
+    for (const Module& other : module.modules()) {
+      if (other.type() == part.type() && replacement.fits != nullptr && !replacement.fits(other)) return false;
+    }
     part.define(replacement.source, std::make_shared<OperatorResolver>());
     const auto forward = part.find_method("forward");
     const auto fused = part.find_method("fused_forward");
-    if (!forward || !fused || !isAlike(*forward, *fused)) return false;
-    replaceBody(*forward, *fused);
-    return true;
+    // It may only define what others call.
+    if (!fused) return false;
+    if (forward && isAlike(*forward, *fused)) {
+      replaceBody(*forward, *fused);
+      return true;
+    }
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception&) {
     // A class of that name whose parts are others.
-    return false;
   }
+  removeMethods(type);
+  return false;
 }
 
 }  // namespace
 
-std::optional<double> normEpsilon(const Module& norm) {
-  const auto graph = norm.get_method("forward").graph()->copy();
+std::optional<torch::jit::IValue> constantOf(const Module& layer, c10::Symbol operation, const char* argument) {
+  const auto graph = layer.get_method("forward").graph()->copy();
   torch::jit::Inline(*graph);
   for (const torch::jit::Node* node : graph->nodes()) {
-    if (node->kind() != c10::aten::layer_norm) continue;
-    const auto epsilon = torch::jit::toIValue(node->namedInput("eps"));
-    if (epsilon) return epsilon->toDouble();
+    if (node->kind() == operation) return torch::jit::toIValue(node->namedInput(argument));
   }
   return std::nullopt;
 }
@@ -98,7 +115,7 @@ int64_t replaceClasses(const Module& module, const std::vector<Replacement>& rep
   int64_t changed = 0;
   const std::vector<Module> parts = partsOf(module);
   for (const Replacement& replacement : replacements) {
-    for (const Module& part : parts) changed += replace(part, replacement) ? 1 : 0;
+    for (const Module& part : parts) changed += replace(module, part, replacement) ? 1 : 0;
   }
   return changed;
 }

@@ -13,14 +13,16 @@ namespace segsam {
 struct Replacement {
   const char* className;
   std::vector<const char*> attributes;
-  /// Methods, of which `fused_forward` is the one; `fused` is this addon's namespace of operators.
+  /// Methods whose names begin with `fused_`: `fused_forward` takes the place, the others it or later classes call.
+  /// `fused` is this addon's namespace of operators.
   std::string source;
   /// Whether a module of the class has the parts that the source is written for; may throw where it has others.
   bool (*fits)(const torch::jit::Module& part) = nullptr;
 };
 
-/// What a LayerNorm adds to the variance: a constant of its code.
-std::optional<double> normEpsilon(const torch::jit::Module& norm);
+/// What the code of a layer passes to the one operation that it is, where that is a constant.
+std::optional<torch::jit::IValue> constantOf(const torch::jit::Module& layer, c10::Symbol operation,
+                                             const char* argument);
 
 /// Replaces methods of the classes of a module's parts, before it is frozen. Classes are known by their names,
 /// attributes, parts and signatures; others of that name stay as they are.

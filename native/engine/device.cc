@@ -165,9 +165,9 @@ void tryDevice(at::Device device) {
 
 Precision resolvePrecision(Precision asked, at::Device device) {
   if (asked == Precision::kInt8 && !(device.is_cpu() && packsLinears() && multipliesBytes())) {
-    throw Error(kDeviceUnavailable,
-                "Precision int8 cannot be used on " + device.str() +
-                    ": it takes a CPU with AVX-512 and its instructions for 8 bits (VNNI). Use precision auto");
+    throw Error(kDeviceUnavailable, "Precision int8 cannot be used on " + device.str() +
+                                        ": it takes a CPU with AVX-512 and its instructions for 8 bits (VNNI). Use "
+                                        "device cpu on such a machine, else precision auto");
   }
   if (asked != Precision::kAuto) return asked;
   if (device.is_cpu()) return bf16Instructions().empty() ? Precision::kFp32 : Precision::kBf16;

@@ -7,7 +7,7 @@
 
 namespace segsam {
 
-/// kInt8: the linear layers of the encoder's blocks multiply in 8 bits, the rest computes as for kAuto.
+/// kInt8: the linear layers of the encoder's blocks multiply in 8 bits, the rest in bf16 where libtorch multiplies it.
 enum class Precision { kAuto, kFp32, kBf16, kFp16, kInt8 };
 
 /// `auto`, `cpu`, `cuda` or `cuda:N` to a device that can be used now.

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "engine/brgemm_context.h"
-#include "engine/host_float.h"
 #include "engine/packed_weight.h"
 #include "engine/quantised_weight.h"
 #include "engine/row_blocks.h"
@@ -262,6 +261,9 @@ at::Tensor addAttentionIn(const at::Tensor& x, const NormWeights& norm, const Pa
                           const PositionTables& tables, const PackedLinear& proj, int64_t heads, int64_t window) {
   const Windows windows{x.size(0), x.size(1), x.size(2), window > 0 ? window : x.size(1),
                         window > 0 ? window : x.size(2)};
+  expect(tables.rows.dim() == 2 && tables.rows.size(1) == 2 * windows.windowHeight - 1 && tables.columns.dim() == 2 &&
+             tables.columns.size(1) == 2 * windows.windowWidth - 1,
+         "tables of a window");
   const int64_t headWidth = x.size(3) / heads;
   const at::Tensor projected = project<Products>(x, rowNorm(norm, x.size(3)), qkv, windows)
                                    .view({windows.count(), windows.positions(), 3, heads, headWidth});
@@ -293,7 +295,7 @@ at::Tensor addMlpIn(const at::Tensor& x, const NormWeights& norm, const PackedLi
         const int64_t features = std::min(kHidden, first.features - from);
         hidden.set(count, features, [&](auto* values) {
           first.eachPanel(rows, count, from, features, product, [&](const ProductRows& part, int64_t column) {
-            geluRows(part, values + column - from, features);
+            geluRows(part, values + (column - from), features);
           });
         });
         for (int64_t panel = 0; panel < second.products.panels(); ++panel) {

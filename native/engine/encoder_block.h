@@ -29,10 +29,11 @@ struct NormWeights {
 /// x + proj(attention(qkv(norm(x)))), the attention within windows. Windows at the bottom and right are filled up with
 /// positions whose normalised values are zeros.
 ///
-/// @param x (B, H, W, C)
+/// @param x (B, H, W, C), in bfloat16 with even heads
 /// @param window side of a window in positions; 0: all positions are one
 /// @param tables of a window
 /// @return like x
+/// @throws c10::Error of operands that do not fit each other, or that the processor does not multiply
 at::Tensor addAttention(const at::Tensor& x, const NormWeights& norm, const PackedLinear& qkv,
                         const PositionTables& tables, const PackedLinear& proj, int64_t heads, int64_t window);
 
@@ -40,6 +41,7 @@ at::Tensor addAttention(const at::Tensor& x, const NormWeights& norm, const Pack
 ///
 /// @param x (..., C)
 /// @return like x
+/// @throws c10::Error as above
 at::Tensor addMlp(const at::Tensor& x, const NormWeights& norm, const PackedLinear& lin1, const PackedLinear& lin2);
 
 }  // namespace segsam

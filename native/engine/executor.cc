@@ -10,6 +10,7 @@
 #include "engine/counters.h"
 #include "engine/device.h"
 #include "engine/recycled_memory.h"
+#include "engine/team.h"
 #include "error.h"
 
 namespace segsam {
@@ -184,6 +185,7 @@ void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
 }
 
 void Executor::loop(bool isMain) {
+  Team team;
   std::unique_lock lock(mutex_);
   for (;;) {
     waitForTask(lock, isMain);
@@ -204,7 +206,10 @@ void Executor::loop(bool isMain) {
       if (isMain) mainComputes_ = true;
       changed_.notify_all();
       lock.unlock();
-      if (cores_ > 1) computeOn(taken);
+      if (cores_ > 1) {
+        computeOn(taken);
+        team.wake(taken);
+      }
       run(tasks);
       lock.lock();
       freeCores_ += taken;

@@ -44,14 +44,14 @@ def fused_forward(self, x: Tensor) -> Tensor:
 
 constexpr double kEpsilon = 1e-6;
 
-bool fits(const Module& block) {
-  const Module attention = block.attr("attn").toModule();
-  const int64_t width = attention.attr("proj").toModule().attr("weight").toTensor().size(0);
-  const int64_t headWidth = width / attention.attr("num_heads").toInt();
-  const std::string activation = block.attr("mlp").toModule().attr("act").toModule().type()->name()->name();
-  const bool hasNorms = normEpsilon(block.attr("norm1").toModule()) == kEpsilon &&
-                        normEpsilon(block.attr("norm2").toModule()) == kEpsilon;
-  return headWidth % 2 == 0 && activation == "GELU" && hasNorms;
+bool hasEpsilon(const Module& norm) {
+  const auto epsilon = constantOf(norm, c10::aten::layer_norm, "eps");
+  return epsilon && epsilon->isDouble() && epsilon->toDouble() == kEpsilon;
+}
+
+bool isExactGelu(const Module& activation) {
+  const auto approximation = constantOf(activation, c10::aten::gelu, "approximate");
+  return approximation && approximation->isString() && approximation->toStringRef() == "none";
 }
 
 std::vector<Module> linearLayers(const Module& block) {
@@ -59,6 +59,17 @@ std::vector<Module> linearLayers(const Module& block) {
   const Module mlp = block.attr("mlp").toModule();
   return {attention.attr("qkv").toModule(), attention.attr("proj").toModule(), mlp.attr("lin1").toModule(),
           mlp.attr("lin2").toModule()};
+}
+
+bool fits(const Module& block) {
+  const Module attention = block.attr("attn").toModule();
+  const int64_t width = attention.attr("proj").toModule().attr("weight").toTensor().size(0);
+  const int64_t headWidth = width / attention.attr("num_heads").toInt();
+  const std::vector<Module> layers = linearLayers(block);
+  const bool isEven = std::all_of(layers.begin(), layers.end(),
+                                  [](const Module& layer) { return layer.attr("weight").toTensor().size(1) % 2 == 0; });
+  return headWidth % 2 == 0 && isEven && isExactGelu(block.attr("mlp").toModule().attr("act").toModule()) &&
+         hasEpsilon(block.attr("norm1").toModule()) && hasEpsilon(block.attr("norm2").toModule());
 }
 
 bool fitsBytes(const Module& block) {
@@ -94,6 +105,8 @@ int64_t fuseEncoderInBytes(const Module& module) {
     if (!part.find_method("fused_table")) continue;
     for (const Module& layer : linearLayers(part)) {
       at::Tensor weight = layer.attr("weight").toTensor();
+      // Of a layer that two blocks share.
+      if (weight.scalar_type() == at::kChar) continue;
       weight.set_requires_grad(false);
       weight.set_data(packQuantised(weight.to(at::kFloat)));
     }

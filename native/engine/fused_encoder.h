@@ -14,6 +14,8 @@ int64_t fuseEncoder(const torch::jit::Module& module, at::ScalarType type);
 
 /// The same with the linear layers of the blocks in 8 bits, whose weights are quantised now: before the others are
 /// converted, which the blocks take in any type. Only where the processor multiplies bytes.
+///
+/// @return how many classes were changed
 int64_t fuseEncoderInBytes(const torch::jit::Module& module);
 
 }  // namespace segsam

@@ -11,7 +11,6 @@
 #include "engine/mask_upscaling.h"
 #include "engine/packed_weight.h"
 #include "engine/prompted_image.h"
-#include "engine/quantised_weight.h"
 #include "engine/token_attention.h"
 
 namespace segsam {
@@ -51,7 +50,6 @@ Operators registerAll() {
   library->def("linear_packed(Tensor x, Tensor packed, Tensor? bias, int features) -> Tensor",
                torch::dispatch(kKey, &linearPacked));
   library->def("pack_linear(Tensor weight) -> Tensor", torch::dispatch(kKey, &packLinear));
-  library->def("pack_quantised(Tensor weight) -> Tensor", torch::dispatch(kKey, &packQuantised));
   library->def(
       "add_attention(Tensor x, Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor qkv, Tensor qkv_bias, "
       "Tensor table_h, Tensor table_w, Tensor proj, Tensor proj_bias, int heads, int window) -> Tensor",

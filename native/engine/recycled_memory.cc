@@ -36,6 +36,8 @@ class RecyclingAllocator final : public c10::Allocator {
     std::list<void*> blocks;
     {
       const std::lock_guard lock(mutex_);
+      if (!changed_) return;
+      changed_ = false;
       blocks.swap(kept_);
       keptBytes_ = 0;
       peak_ = usedBytes_;
@@ -110,12 +112,14 @@ class RecyclingAllocator final : public c10::Allocator {
 
   /// With the lock.
   void use(void* block) {
+    changed_ = true;
     usedBytes_ += static_cast<int64_t>(sizeOf(block));
     peak_ = std::max(peak_, usedBytes_);
   }
 
   void keep(void* block) noexcept {
     const std::lock_guard lock(mutex_);
+    changed_ = true;
     // A block from before this allocator was never counted.
     usedBytes_ = std::max<int64_t>(0, usedBytes_ - static_cast<int64_t>(sizeOf(block)));
     try {
@@ -132,6 +136,8 @@ class RecyclingAllocator final : public c10::Allocator {
   int64_t keptBytes_ = 0;
   int64_t usedBytes_ = 0;
   int64_t peak_ = 0;
+  /// Since the last release.
+  bool changed_ = true;
 };
 
 }  // namespace

@@ -259,12 +259,15 @@ void quantiseRows(const float* values, int64_t rows, int64_t width, uint8_t* byt
     const float* source = values + row * width;
     float least = 0.0f;
     float largest = 0.0f;
-#pragma omp simd reduction(min : least) reduction(max : largest)
+    // Not a number where a value is none or is infinite.
+    float invalid = 0.0f;
+#pragma omp simd reduction(min : least) reduction(max : largest) reduction(+ : invalid)
     for (int64_t i = 0; i < width; ++i) {
+      invalid += source[i] - source[i];
       least = source[i] < least ? source[i] : least;
       largest = source[i] > largest ? source[i] : largest;
     }
-    const float scale = std::max(largest - least, kLeastRange) / kLargest;
+    const float scale = std::max(largest - least, kLeastRange) / kLargest + invalid;
     const float factor = 1.0f / scale;
     // A whole number, so that 0 stays 0.
     const float zero = std::floor(0.5f - least * factor);
@@ -276,7 +279,8 @@ void quantiseRows(const float* values, int64_t rows, int64_t width, uint8_t* byt
       int32_t whole[kBlock];
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) {
-        whole[i] = static_cast<int32_t>(std::min(source[column + i] * factor + zero + 0.5f, kLargest));
+        const float value = source[column + i] * factor + zero + 0.5f;
+        whole[i] = static_cast<int32_t>(value < kLargest ? value : kLargest);
       }
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) target[i] = static_cast<uint8_t>(whole[i]);

@@ -56,7 +56,8 @@ void geluRows(const ProductRows& product, uint16_t* result, int64_t resultStride
 void addRows(const ProductRows& product, const float* x, float* result, int64_t resultStride);
 void addRows(const ProductRows& product, const uint16_t* x, uint16_t* result, int64_t resultStride);
 
-/// Rows in 8 bits, value = scale * (byte - zero), each row between its least and its largest value, or 0.
+/// Rows in 8 bits, value = scale * (byte - zero), each row between its least and its largest value, or 0. The scale of
+/// a row with a value that is infinite or no number is no number.
 void quantiseRows(const float* values, int64_t rows, int64_t width, uint8_t* bytes, float* scales, float* zeros);
 
 /// Sums of products in 8 bits, (rows, width) with its rows `stride` apart.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "engine/linear.h"
 #include "engine/packed_weight.h"
 #include "engine/quantised_weight.h"
+#include "ops/tile_loops.h"
 #include "tensors.h"
 
 using namespace segsam;
@@ -216,6 +218,9 @@ TEST("a block's operators take a view, and refuse what they cannot compute") {
   bad = good;
   bad.tables.rows = good.tables.rows.narrow(1, 0, 3).contiguous();
   EXPECT(refuses([&] { withAttention(bad); }));
+  bad = block({1, 4, 9}, 0, 2, 8, at::kFloat);
+  std::swap(bad.tables.rows, bad.tables.columns);
+  EXPECT(refuses([&] { withAttention(bad); }));
   bad = good;
   bad.qkv = linear(32, 16, at::kFloat);
   EXPECT(refuses([&] { withAttention(bad); }));
@@ -271,6 +276,18 @@ TEST("products in 8 bits are those of rounded rows and weights: any number of fe
   }
 }
 
+TEST("a row in 8 bits with a value that is no number gives no number, and leaves the others") {
+  constexpr int64_t kDepth = 70;
+  at::Tensor x = at::randn({4, kDepth});
+  x[1][3] = std::numeric_limits<float>::quiet_NaN();
+  x[2][69] = -std::numeric_limits<float>::infinity();
+  std::vector<uint8_t> bytes(4 * kDepth);
+  std::vector<float> scales(4), zeros(4);
+  quantiseRows(x.const_data_ptr<float>(), 4, kDepth, bytes.data(), scales.data(), zeros.data());
+  EXPECT(std::isfinite(scales[0]) && std::isfinite(scales[3]));
+  EXPECT(std::isnan(scales[1]) && std::isnan(scales[2]));
+}
+
 TEST("blocks in 8 bits are near those of their definition") {
   if (!multipliesBytes()) return;
   const auto distance = [](const at::Tensor& a, const at::Tensor& b) {
@@ -305,6 +322,8 @@ TEST("encoders compute their blocks by the operators, whose weights are packed o
       expectNear(result, expected, type == at::kFloat ? 1e-4 : 5e-2);
       if (!multipliesBytes()) continue;
       torch::jit::Module inBytes = encoder(path, Blocks::kInBytes, type);
+      const std::string graphInBytes = inBytes.get_method("forward").graph()->toString();
+      EXPECT(graphInBytes.find("::add_attention(") != std::string::npos);
       expectNear(inBytes.forward({image.to(type)}).toTensorVector(), expected, 8e-2);
     }
   }
