@@ -46,8 +46,8 @@ export interface LoadOptions {
   device?: Device | readonly Device[]
   /**
    * Arithmetic of the image encoder. `auto` (default): bf16 where the device multiplies it in hardware, else fp16 on CUDA and
-   * fp32 on the CPU. `int8`: as `auto`, but the linear layers of the encoder's blocks multiply in 8 bits, faster and with
-   * half of the memory; only on a CPU with AVX-512 VNNI, else `DEVICE_UNAVAILABLE`. The decoders run in fp32; with bf16
+   * fp32 on the CPU. `int8`: as `auto`, but the linear layers of the encoder's blocks multiply in 8 bits: faster, with
+   * smaller weights; only on a CPU with AVX-512 VNNI, else `DEVICE_UNAVAILABLE`. The decoders run in fp32; with bf16
    * on a CPU that multiplies it, their products over the image take bf16.
    */
   precision?: Precision
