@@ -352,6 +352,14 @@ describe('seg-sam segment', () => {
     }
   })
 
+  test('fails on a file that cannot be written over', async () => {
+    const out = join(folder, 'taken')
+    await mkdir(join(out, 'overlay.png'), { recursive: true })
+    const stderr = `seg-sam: WRITE_FAILED: ${join(out, 'overlay.png')} cannot be written: a folder has its name.\n`
+    expect(await segment('--box', '20,15,60,45', '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+    expect(await run('label', scan, '--model', bundle, '--out', out)).toEqual({ code: 1, stdout: '', stderr })
+  })
+
   test('fails on a folder that may not be written to', async () => {
     const closed = join(folder, 'closed')
     await mkdir(closed, { mode: 0o555 })

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { SegSamError, unexpected } from '../errors.js'
@@ -14,7 +12,7 @@ import { csvOf, type Report, type Row, reportOf } from '../eval/report.js'
 import { SegSam } from '../model.js'
 import { packageVersion } from '../package-root.js'
 import { deviceOption, precisionOption, whole } from './options.js'
-import { makeFolder } from './out-folder.js'
+import { makeFolder, writeInto } from './out-folder.js'
 import { bar, Progress } from './progress.js'
 import { numbers } from './prompt-arguments.js'
 import { table } from './table.js'
@@ -90,9 +88,9 @@ async function evaluate(bundle: string, folders: string[], options: EvalOptions)
     ? await progress.step('draw', () => picturesOf(model, datasets, report.cases, run))
     : new Map()
   const json = `${JSON.stringify(report, null, 2)}\n`
-  await writeFile(join(options.report, 'report.json'), json)
-  await writeFile(join(options.report, 'report.csv'), csvOf(report))
-  await writeFile(join(options.report, 'report.html'), htmlOf(report, pictures))
+  await writeInto(options.report, 'report.json', json)
+  await writeInto(options.report, 'report.csv', csvOf(report))
+  await writeInto(options.report, 'report.html', htmlOf(report, pictures))
   process.stdout.write(options.json ? json : `${summary(report, options.report)}\n`)
 }
 

@@ -1,5 +1,4 @@
-import { writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { ClassCard } from '../classes.js'
 import { patientAndStudy } from '../dicom/write/modules.js'
@@ -23,6 +22,7 @@ import { checkSides, toNIfTI } from '../write/nifti.js'
 import { toSegNRRD } from '../write/nrrd.js'
 import { toSVG } from '../write/svg.js'
 import type { Input } from './input.js'
+import { writeInto } from './out-folder.js'
 
 /** Of volumes alone. */
 const VOLUME_FORMATS = ['seg', 'rtstruct', 'nifti', 'nrrd'] as const
@@ -171,7 +171,7 @@ async function writeAll(
   const files: FormatFiles = {}
   for (const name of formats) {
     const made = await contentsOf(name)
-    for (const [file, data] of Object.entries(made)) await writeFile(join(folder, file), data)
+    for (const [file, data] of Object.entries(made)) await writeInto(folder, file, data)
     files[name] = Object.keys(made)
   }
   return files

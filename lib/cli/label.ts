@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { defaultWindowOf } from '../image.js'
@@ -18,7 +16,7 @@ import {
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { colourOf, describeLabels, type Labelling, type LabelResult } from './label-result.js'
 import { bundleOption, checkClasses, deviceOption, list, precisionOption, whole } from './options.js'
-import { makeFolder } from './out-folder.js'
+import { makeFolder, writeInto } from './out-folder.js'
 import { Progress } from './progress.js'
 import { subject, timings } from './summary.js'
 import { percent, table, twoDigits } from './table.js'
@@ -88,7 +86,7 @@ async function label(path: string, options: LabelOptions): Promise<void> {
   }
   const result: LabelResult = { ...describeLabels(labelling), files, formats, seconds: progress.seconds }
   const json = `${JSON.stringify(result, null, 2)}\n`
-  if (out !== undefined) await writeFile(join(out, 'result.json'), json)
+  if (out !== undefined) await writeInto(out, 'result.json', json)
   process.stdout.write(options.json ? json : `${report(result, out)}\n`)
 }
 
@@ -106,11 +104,11 @@ async function writePictures(
   window: [number, number] | undefined,
 ): Promise<LabelResult['files']> {
   const counts = map.classes.some(({ countable }) => countable)
-  await writeFile(join(folder, 'labels.png'), await map.toPNG())
-  if (counts) await writeFile(join(folder, 'instances.png'), await map.toInstancePNG())
+  await writeInto(folder, 'labels.png', await map.toPNG())
+  if (counts) await writeInto(folder, 'instances.png', await map.toInstancePNG())
   // The highest value is that of `unknown`: its outlines lie below those of the classes.
   const drawn = map.classes.toReversed().map((found) => drawing(map, found))
-  await writeFile(join(folder, 'overlay.png'), await drawOverlay(image, drawn, { window }))
+  await writeInto(folder, 'overlay.png', await drawOverlay(image, drawn, { window }))
   return { labels: 'labels.png', instances: counts ? 'instances.png' : null, overlay: 'overlay.png' }
 }
 

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { defaultWindowOf } from '../image.js'
@@ -19,7 +17,7 @@ import {
 } from './formats.js'
 import { IMAGE_HELP, type InputOptions, readInput, withInputOptions } from './input.js'
 import { bundleOption, checkClasses, deviceOption, list, number, precisionOption } from './options.js'
-import { makeFolder } from './out-folder.js'
+import { makeFolder, writeInto } from './out-folder.js'
 import { Progress } from './progress.js'
 import { checkPrompts, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { describe, type Findings, type ObjectResult, type SegmentResult } from './result.js'
@@ -107,7 +105,7 @@ async function segment(path: string, prompts: Prompt[], options: SegmentOptions)
   }
   const result = describe({ ...findings, seconds: progress.seconds }, written, formats)
   const json = `${JSON.stringify(result, null, 2)}\n`
-  if (options.out !== undefined) await writeFile(join(options.out, 'result.json'), json)
+  if (options.out !== undefined) await writeInto(options.out, 'result.json', json)
   process.stdout.write(options.json ? json : `${report(result, options.out)}\n`)
 }
 
@@ -119,7 +117,7 @@ async function writePictures(
 ): Promise<Map<Mask, string>> {
   const written = new Map<Mask, string>()
   const write = async (mask: Mask, name: string) => {
-    await writeFile(join(folder, name), await mask.toPNG())
+    await writeInto(folder, name, await mask.toPNG())
     written.set(mask, name)
   }
   for (const [i, hit] of hits.entries()) {
@@ -129,7 +127,7 @@ async function writePictures(
     }
     if (hit.semanticMask) await write(hit.semanticMask, `semantic-mask-${i + 1}.png`)
   }
-  await writeFile(join(folder, 'overlay.png'), await drawOverlay(image, hits, { prompts, window }))
+  await writeInto(folder, 'overlay.png', await drawOverlay(image, hits, { prompts, window }))
   return written
 }
 

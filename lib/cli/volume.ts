@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Device, Precision } from '../addon.js'
 import { unexpected } from '../errors.js'
@@ -17,7 +15,7 @@ import {
 } from './formats.js'
 import { type InputOptions, readVolumeInput, VOLUME_HELP, withVolumeOptions } from './input.js'
 import { bundleOption, checkClasses, deviceOption, list, number, precisionOption, whole } from './options.js'
-import { makeFolder } from './out-folder.js'
+import { makeFolder, writeInto } from './out-folder.js'
 import { bar, Progress } from './progress.js'
 import { checkPrompts, PROMPT_HELP, PromptArguments } from './prompt-arguments.js'
 import { promptText, UNNAMED } from './segment.js'
@@ -185,7 +183,7 @@ async function tell<Result extends VolumeObjectsResult | VolumeLabelsResult>(
   report: (result: Result) => string[],
 ): Promise<void> {
   const text = `${JSON.stringify(result, null, 2)}\n`
-  if (out !== undefined) await writeFile(join(out, 'result.json'), text)
+  if (out !== undefined) await writeInto(out, 'result.json', text)
   if (json) {
     process.stdout.write(text)
     return
