@@ -102,6 +102,13 @@ bool replace(const Module& module, Module part, const Replacement& replacement) 
 
 }  // namespace
 
+std::string withText(std::string source, const std::string& name, const std::string& text) {
+  for (size_t at = source.find(name); at != std::string::npos; at = source.find(name, at + text.size())) {
+    source.replace(at, name.size(), text);
+  }
+  return source;
+}
+
 std::optional<torch::jit::IValue> constantOf(const Module& layer, c10::Symbol operation, const char* argument) {
   const auto graph = layer.get_method("forward").graph()->copy();
   torch::jit::Inline(*graph);

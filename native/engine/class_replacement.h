@@ -20,6 +20,9 @@ struct Replacement {
   bool (*fits)(const torch::jit::Module& part) = nullptr;
 };
 
+/// A source with `text` wherever it has `name`.
+std::string withText(std::string source, const std::string& name, const std::string& text);
+
 /// What the code of a layer passes to the one operation that it is, where that is a constant.
 std::optional<torch::jit::IValue> constantOf(const torch::jit::Module& layer, c10::Symbol operation,
                                              const char* argument);

@@ -1,6 +1,7 @@
 #include "engine/fused_decoder.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/class_replacement.h"
@@ -100,19 +101,14 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
   };
 }
 
-void setRounded(std::string& source, bool rounded) {
-  const std::string name = "ROUNDED";
-  for (size_t at = source.find(name); at != std::string::npos; at = source.find(name)) {
-    source.replace(at, name.size(), rounded ? "True" : "False");
-  }
-}
-
 }  // namespace
 
 int64_t fuseDecoder(const Module& module, bool rounded) {
   if (!packsLinears()) return 0;
   std::vector<Replacement> all = replacements();
-  for (Replacement& replacement : all) setRounded(replacement.source, rounded);
+  for (Replacement& replacement : all) {
+    replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
+  }
   return replaceClasses(module, all);
 }
 

@@ -81,11 +81,7 @@ bool fitsBytes(const Module& block) {
 
 /// @param packed how a weight becomes what the operators take
 int64_t fuse(const Module& module, const std::string& packed, bool (*fits)(const Module&)) {
-  std::string source = kBlock;
-  const std::string name = "PACKED(";
-  for (size_t at = source.find(name); at != std::string::npos; at = source.find(name)) {
-    source.replace(at, name.size(), packed + "(");
-  }
+  const std::string source = withText(kBlock, "PACKED(", packed + "(");
   return replaceClasses(
       module, {{"Block", {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}, source, fits}});
 }

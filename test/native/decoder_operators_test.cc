@@ -90,16 +90,6 @@ at::Tensor upscaledByDefinition(const at::Tensor& image, int64_t side, const Ups
   return at::matmul(wide(masks), x.flatten(2)).reshape({image.size(0), masks.size(1), 4 * side, 4 * side});
 }
 
-template <class Body>
-bool refuses(const Body& body) {
-  try {
-    body();
-    return false;
-  } catch (const c10::Error&) {
-    return true;
-  }
-}
-
 torch::jit::Module decoder(bool fused, bool rounded) {
   torch::jit::Module module = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
   module.eval();

@@ -140,16 +140,6 @@ std::vector<std::pair<at::ScalarType, double>> types() {
   return all;
 }
 
-template <class Body>
-bool refuses(const Body& body) {
-  try {
-    body();
-    return false;
-  } catch (const c10::Error&) {
-    return true;
-  }
-}
-
 /// @param tolerance as a part of each tensor's largest value
 void expectNear(const std::vector<at::Tensor>& result, const std::vector<at::Tensor>& expected, double tolerance) {
   EXPECT_EQUAL(result.size(), expected.size());
