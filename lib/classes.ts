@@ -145,7 +145,7 @@ export class ClassBook {
     return this.#cards
   }
 
-  /** Cards that are being embedded or made ready for the decoder now. */
+  /** Cards that are being embedded now. */
   get preparing(): number {
     return this.#preparing
   }
@@ -158,7 +158,7 @@ export class ClassBook {
   async define(entry: NewClassCard, replace: boolean, signal: AbortSignal | undefined): Promise<ClassCard> {
     const card = checkedCard(entry, 'the class')
     this.#checkFree(card.id, replace)
-    await abortable(() => this.#counted(1, () => this.#embed([card])), { signal })
+    await abortable(() => this.#embed([card]), { signal })
     this.#checkFree(card.id, replace)
     const at = this.#cards.findIndex(({ id }) => id === card.id)
     this.#change(at < 0 ? [...this.#cards, card] : this.#cards.with(at, card))
@@ -187,7 +187,7 @@ export class ClassBook {
    */
   async select(request: readonly (string | NewClassCard)[] | undefined): Promise<PreparedClasses> {
     if (request === undefined) {
-      this.#all ??= this.#prepared(this.#cards).catch((error) => {
+      this.#all ??= this.#prepare(this.#cards).catch((error) => {
         this.#all = undefined
         throw error
       })
@@ -195,7 +195,7 @@ export class ClassBook {
     }
     const cards = this.#resolve(request)
     const key = JSON.stringify(cards)
-    const prepared = this.#recent.get(key) ?? this.#prepared(cards)
+    const prepared = this.#recent.get(key) ?? this.#prepare(cards)
     this.#recent.delete(key)
     this.#recent.set(key, prepared)
     prepared.catch(() => this.#recent.delete(key))
@@ -265,19 +265,6 @@ export class ClassBook {
     )
   }
 
-  #prepared(cards: readonly ClassCard[]): Promise<PreparedClasses> {
-    return this.#counted(cards.length, () => this.#prepare(cards))
-  }
-
-  async #counted<T>(cards: number, work: () => Promise<T>): Promise<T> {
-    this.#preparing += cards
-    try {
-      return await work()
-    } finally {
-      this.#preparing -= cards
-    }
-  }
-
   async #prepare(cards: readonly ClassCard[]): Promise<PreparedClasses> {
     if (!this.#names) return { cards, vectors: null }
     await this.#embed(cards.filter((card) => !this.#embeddings.has(card)))
@@ -294,7 +281,13 @@ export class ClassBook {
 
   async #embed(cards: readonly ClassCard[]): Promise<void> {
     if (!this.#names) return
-    const embedded = await this.#encoder.embed(cards.flatMap(cardLines))
+    this.#preparing += cards.length
+    let embedded: Float32Array
+    try {
+      embedded = await this.#encoder.embed(cards.flatMap(cardLines))
+    } finally {
+      this.#preparing -= cards.length
+    }
     let start = 0
     for (const card of cards) {
       const end = start + cardLines(card).length * this.#encoder.width
@@ -306,9 +299,13 @@ export class ClassBook {
 
 /** What may have been meant by an id that no class has, by the ids, names and synonyms of those there are. */
 export function suggestedClasses(id: unknown, cards: readonly ClassCard[]): string {
-  const near = nearest(String(id), cards, (card) => [card.id, card.name, ...(card.synonyms ?? [])])
+  const near =
+    typeof id !== 'string' ? [] : nearest(id, cards, (card) => [card.id, card.name, ...(card.synonyms ?? [])])
   const some = cards.slice(0, 3).map((card) => card.id)
-  return didYouMean(near.map((card) => card.id)) || `They are ${some.join(', ')} and so on.`
+  return (
+    didYouMean(near.map((card) => card.id)) ||
+    `They are ${some.join(', ')}${cards.length > some.length ? ' and so on' : ''}.`
+  )
 }
 
 /** What the text encoder reads of a card: `name, synonym, synonym.`, then each sentence. */

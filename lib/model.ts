@@ -64,7 +64,7 @@ export interface LoadOptions {
   /** Prompts of different calls on one scene that may be decoded in one pass. 1 to 65536; default 64. */
   maxDecodeBatch?: number
   /**
-   * Keeps the features of images that were encoded, up to so many bytes on the device, and gives them again to an
+   * Keeps the features of images that were encoded, up to so many bytes on all devices together, and gives them again to an
    * `encode` of the same pixels in the same window. What was asked for least recently goes first. Default 0: no cache.
    */
   sceneCacheBytes?: number

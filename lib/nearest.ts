@@ -1,6 +1,8 @@
 import { distance } from 'fastest-levenshtein'
 
 const MOST = 3
+/** However long the word is. */
+const MOST_EDITS = 8
 
 /** A part of a name counts as that name from so many letters on. */
 const SHORTEST_PART = 3
@@ -12,12 +14,14 @@ const SHORTEST_PART = 3
  */
 export function nearest<T>(word: string, entries: readonly T[], spellings: (entry: T) => readonly string[]): T[] {
   const wanted = plain(word)
-  const allowed = Math.ceil(wanted.length / 3)
+  const allowed = Math.min(MOST_EDITS, Math.ceil(wanted.length / 3))
+  // Names of another length are far, whatever is in them, and take long to compare.
+  const isNear = (name: string) => Math.abs(name.length - wanted.length) <= allowed
   const edits = (name: string) => distance(wanted, plain(name))
   const isPart = (name: string) => wanted.length >= SHORTEST_PART && plain(name).includes(wanted)
   return entries
     .map((entry) => {
-      const near = spellings(entry).filter((name) => isPart(name) || edits(name) <= allowed)
+      const near = spellings(entry).filter((name) => isPart(name) || (isNear(name) && edits(name) <= allowed))
       return { entry, edits: Math.min(...near.map(edits)) }
     })
     .filter(({ edits }) => Number.isFinite(edits))

@@ -52,8 +52,8 @@ export interface DeviceStats extends WorkStats {
  */
 export interface Stats extends WorkStats {
   /**
-   * Class cards that are being embedded now. Calls that need them wait until it is 0, and only then become jobs: the first
-   * ones after the model was loaded, and those that ask for classes in a selection that was not used lately.
+   * Class cards that are being embedded now. Calls that need them wait until they are, and until their vectors are computed
+   * on the device, and only then become jobs: the first ones after the model was loaded, and those with cards of their own.
    */
   preparing: number
   /** Its bytes are part of `memory.sceneBytes`. */

@@ -106,5 +106,7 @@ describe('an id that no class has', () => {
   it('is answered with three at most', () => {
     const many = ['aaaa1', 'aaaa2', 'aaaa3', 'aaaa4'].map((id) => ({ id, name: id, sentences: [] }))
     expect(suggestedClasses('aaaa', many)).toBe('Did you mean aaaa1, aaaa2 or aaaa3?')
+    expect(suggestedClasses('a'.repeat(1_000_000), many)).toMatch(/^They are/)
+    expect(suggestedClasses(Object.create(null), many.slice(0, 1))).toBe('They are aaaa1.')
   })
 })

@@ -5,7 +5,10 @@ import { defaultBundle, readImage, runtimeInfo, SegSam } from '../lib/index.js'
 
 const image = fileURLToPath(new URL('../examples/images/mni152_axial_z8.png', import.meta.url))
 const prompts = [{ box: [83, 87, 105, 117] }, { points: [{ x: 94, y: 102 }] }] as const
-const multipliesBytes = process.arch === 'x64' && readFileSync('/proc/cpuinfo', 'utf8').includes('avx512_vnni')
+const multipliesBytes =
+  process.platform === 'linux' &&
+  process.arch === 'x64' &&
+  readFileSync('/proc/cpuinfo', 'utf8').includes('avx512_vnni')
 
 describe('precision int8', () => {
   it('gives nearly the masks and names of fp32, with a smaller encoder, or is refused by a processor without it', async () => {
