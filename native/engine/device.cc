@@ -10,6 +10,7 @@
 #include <array>
 #include <filesystem>
 
+#include "cuda/library.h"
 #include "engine/brgemm_context.h"
 #include "engine/failure.h"
 #include "engine/linear.h"
@@ -64,15 +65,13 @@ struct CudaState {
 /// Source of the interface: CUDA Driver API, sections "Initialization", "Device Management" and "Error Handling".
 class CudaDriver {
  public:
-  CudaDriver() : library_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {}
-
   CudaState state() const {
-    if (library_ == nullptr) return {{}, "libcuda.so.1 was not found: no NVIDIA driver is installed"};
-    const auto init = symbol<int(unsigned)>("cuInit");
-    const auto getCount = symbol<int(int*)>("cuDeviceGetCount");
-    const auto getDevice = symbol<int(int*, int)>("cuDeviceGet");
-    const auto getName = symbol<int(char*, int, int)>("cuDeviceGetName");
-    const auto getAttribute = symbol<int(int*, int, int)>("cuDeviceGetAttribute");
+    if (!library_.isLoaded()) return {{}, "libcuda.so.1 was not found: no NVIDIA driver is installed"};
+    const auto init = library_.symbol<int(unsigned)>("cuInit");
+    const auto getCount = library_.symbol<int(int*)>("cuDeviceGetCount");
+    const auto getDevice = library_.symbol<int(int*, int)>("cuDeviceGet");
+    const auto getName = library_.symbol<int(char*, int, int)>("cuDeviceGetName");
+    const auto getAttribute = library_.symbol<int(int*, int, int)>("cuDeviceGetAttribute");
     if (!init || !getCount || !getDevice || !getName || !getAttribute) {
       return {{}, "libcuda.so.1 lacks functions of the CUDA driver"};
     }
@@ -96,19 +95,14 @@ class CudaDriver {
   }
 
  private:
-  template <class Signature>
-  Signature* symbol(const char* name) const {
-    return reinterpret_cast<Signature*>(dlsym(library_, name));
-  }
-
   std::string describe(int code) const {
-    const auto getErrorString = symbol<int(int, const char**)>("cuGetErrorString");
+    const auto getErrorString = library_.symbol<int(int, const char**)>("cuGetErrorString");
     const char* text = nullptr;
     if (getErrorString != nullptr) getErrorString(code, &text);
     return text != nullptr ? text : "error " + std::to_string(code);
   }
 
-  void* library_;
+  Library library_{{"libcuda.so.1"}};
 };
 
 bool isCudaBuilt() { return c10::impl::hasDeviceGuardImpl(at::kCUDA); }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/encoder_block.h"
 #include "engine/attention.h"
 #include "engine/encoder_block.h"
 #include "engine/linear.h"
@@ -58,6 +59,8 @@ Operators registerAll() {
       "add_mlp(Tensor x, Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor lin1, Tensor bias1, Tensor lin2, "
       "Tensor bias2) -> Tensor",
       torch::dispatch(kKey, &mlpAdded));
+  library->impl("add_attention", torch::dispatch(c10::DispatchKey::CUDA, &addAttentionOnCuda));
+  library->impl("add_mlp", torch::dispatch(c10::DispatchKey::CUDA, &addMlpOnCuda));
   library->def("prompted_image(Tensor embedding, Tensor dense, int prompts) -> Tensor",
                torch::dispatch(kKey, &promptedImage));
   library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",

@@ -96,8 +96,8 @@ class FrozenModule {
                   "precision int8: " + path_ + " has no blocks that can compute so. Use precision auto");
     }
     convert(module, arithmetic.type);
+    if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type);
     if (device.is_cpu()) {
-      if (!arithmetic.inBytes) fuseEncoder(module, arithmetic.type);
       fuseAttention(module);
       fuseDecoder(module, arithmetic.rounded);
     }

@@ -181,7 +181,7 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
 
 /// A second handle of the same features. V8 is told of them once.
 Napi::Value share(const Napi::CallbackInfo& info) {
-  const auto& object = unwrap<SceneObject>(info.This());
+  auto& object = unwrap<SceneObject>(info.This());
   if (!object.scene) throw Error(kDisposed, "The scene was disposed");
   return wrap(Environment::of(info.Env()).scene,
               std::make_unique<SceneObject>(info.Env(), object.model, object.scene, true));
@@ -190,7 +190,7 @@ Napi::Value share(const Napi::CallbackInfo& info) {
 Napi::Value features(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return rejecting(env, [&] {
-    const auto& object = unwrap<SceneObject>(info.This());
+    auto& object = unwrap<SceneObject>(info.This());
     const std::shared_ptr<Model> model = object.model->model();
     const std::shared_ptr<Scene> scene = object.scene;
     if (!scene) throw Error(kDisposed, "The scene was disposed");

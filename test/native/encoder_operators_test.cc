@@ -159,7 +159,7 @@ torch::jit::Module encoder(const char* path, Blocks blocks, at::ScalarType type)
     at::Tensor tensor = value.toTensor();
     tensor.set_data(tensor.to(type));
   }
-  if (blocks == Blocks::kFused) EXPECT(fuseEncoder(module, type) > 0);
+  if (blocks == Blocks::kFused) EXPECT(fuseEncoder(module, at::kCPU, type) > 0);
   module = torch::jit::freeze_module(module);
   auto graph = module.get_method("forward").graph();
   torch::jit::OptimizeFrozenGraph(graph);
@@ -322,10 +322,10 @@ TEST("encoders compute their blocks by the operators, whose weights are packed o
 TEST("a class that only has the name of an encoder's block stays as it is") {
   torch::jit::Module module("Block");
   module.define("def forward(self, x: Tensor) -> Tensor:\n    return x + 1\n");
-  EXPECT_EQUAL(fuseEncoder(module, at::kFloat), 0);
+  EXPECT_EQUAL(fuseEncoder(module, at::kCPU, at::kFloat), 0);
   for (const char* name : {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}) {
     module.register_buffer(name, at::ones({1}));
   }
-  EXPECT_EQUAL(fuseEncoder(module, at::kFloat), 0);
+  EXPECT_EQUAL(fuseEncoder(module, at::kCPU, at::kFloat), 0);
   EXPECT_EQUAL(module.forward({at::ones({1})}).toTensor().item<float>(), 2);
 }

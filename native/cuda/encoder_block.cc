@@ -1,0 +1,83 @@
+#include "cuda/encoder_block.h"
+
+#include <ATen/DeviceGuard.h>
+
+#include <cmath>
+#include <string>
+
+#include "cuda/arguments.h"
+#include "cuda/halves.h"
+#include "cuda/kernel.h"
+#include "cuda/norm.h"
+
+namespace segsam {
+
+namespace {
+
+constexpr int64_t kHeadWidth = 64;
+constexpr int64_t kQueriesOfBlock = 128;
+constexpr int64_t kMostSlots = 64;
+
+/// Positions of a window's row with those that fill it up.
+int64_t slotsOf(int64_t side) { return side <= 16 ? 16 : side <= 32 ? 32 : 64; }
+
+Kernel attentionKernel(at::ScalarType type, int64_t side) {
+  const int64_t slots = slotsOf(side);
+  return {"cuda/grid_attention.h",  "attendGrid<" + halfName(type) + ", " + std::to_string(slots) + ">",
+          "GridAttention",          static_cast<int>(kQueriesOfBlock),
+          /*blocksPerProcessor=*/2, cuda::gridAttentionBytes(static_cast<int>(slots))};
+}
+
+at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tensor& tableH, const at::Tensor& tableW,
+                  int64_t heads, int64_t window) {
+  const int64_t batch = qkv.size(0);
+  const int64_t grid = qkv.size(1);
+  const int64_t width = qkv.size(3) / 3;
+  const int64_t side = window > 0 ? window : grid;
+  TORCH_CHECK(qkv.size(2) == grid && width == heads * kHeadWidth && side <= kMostSlots && isHalf(qkv.scalar_type()),
+              "Expected a square grid and heads of 64 values, got ", qkv.sizes());
+  TORCH_CHECK(tableH.sizes() == at::IntArrayRef({2 * side - 1, kHeadWidth}) && tableW.sizes() == tableH.sizes(),
+              "Expected tables of 2 * ", side, " - 1 positions, got ", tableH.sizes(), " and ", tableW.sizes());
+  const int64_t perRow = (grid + side - 1) / side;
+  at::Tensor out = at::empty({batch, grid, grid, width}, qkv.options());
+  cuda::GridAttention arguments = {
+      halvesOf(qkv),          halvesOf(bias),          halvesOf(tableH),
+      halvesOf(tableW),       halvesOf(out),           static_cast<int>(grid),
+      static_cast<int>(side), static_cast<int>(heads), 1.0f / std::sqrt(static_cast<float>(kHeadWidth))};
+  const int64_t slots = side * slotsOf(side);
+  const std::array<unsigned, 3> blocks = {static_cast<unsigned>((slots + kQueriesOfBlock - 1) / kQueriesOfBlock),
+                                          static_cast<unsigned>(heads), static_cast<unsigned>(batch * perRow * perRow)};
+  launchKernel(attentionKernel(qkv.scalar_type(), side), qkv.device(), blocks, &arguments);
+  return out;
+}
+
+}  // namespace
+
+bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t headWidth, int64_t side) {
+  return isHalf(type) && headWidth == kHeadWidth && side <= kMostSlots && runsKernels(device);
+}
+
+void prepareBlock(at::Device device, at::ScalarType type, int64_t width, int64_t side) {
+  prepareNorm(device, type, width);
+  prepareKernel(attentionKernel(type, side), device);
+}
+
+at::Tensor addAttentionOnCuda(const at::Tensor& x, const at::Tensor& normWeight, const at::Tensor& normBias,
+                              double epsilon, const at::Tensor& qkv, const at::Tensor& qkvBias,
+                              const at::Tensor& tableH, const at::Tensor& tableW, const at::Tensor& proj,
+                              const at::Tensor& projBias, int64_t heads, int64_t window) {
+  const at::DeviceGuard guard(x.device());
+  const at::Tensor projected = at::linear(normOnCuda(x, normWeight, normBias, epsilon), qkv, qkvBias);
+  return at::linear(attend(projected, qkvBias, tableH, tableW, heads, window), proj, projBias).add_(x);
+}
+
+at::Tensor addMlpOnCuda(const at::Tensor& x, const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
+                        const at::Tensor& lin1, const at::Tensor& bias1, const at::Tensor& lin2,
+                        const at::Tensor& bias2) {
+  const at::DeviceGuard guard(x.device());
+  const at::Tensor rows = normOnCuda(x, normWeight, normBias, epsilon).flatten(0, -2);
+  const at::Tensor hidden = at::_addmm_activation(bias1, rows, lin1.t(), 1, 1, /*use_gelu=*/true);
+  return at::linear(hidden, lin2, bias2).view(x.sizes()).add_(x);
+}
+
+}  // namespace segsam

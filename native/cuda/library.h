@@ -1,0 +1,33 @@
+#pragma once
+
+#include <dlfcn.h>
+
+#include <string>
+#include <vector>
+
+namespace segsam {
+
+/// A shared library that is looked for when it is needed, and stays loaded.
+class Library {
+ public:
+  /// The first of `names` that can be loaded, if any.
+  explicit Library(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (handle_ != nullptr) return;
+    }
+  }
+
+  bool isLoaded() const { return handle_ != nullptr; }
+
+  /// Of this library or one that it needs; null where there is none.
+  template <class Signature>
+  Signature* symbol(const char* name) const {
+    return handle_ == nullptr ? nullptr : reinterpret_cast<Signature*>(dlsym(handle_, name));
+  }
+
+ private:
+  void* handle_ = nullptr;
+};
+
+}  // namespace segsam

@@ -1,0 +1,138 @@
+#pragma once
+
+/// What the kernels of this folder are written in: the threads of a block, its warps' matrix products and copies. A
+/// kernel includes nothing else, so that the GPU's run-time compiler needs no header of CUDA, and that
+/// `test/native/emulated_warp.h`, which has all of this for the CPU, can run it without a GPU.
+/// Source of the instructions: NVIDIA's PTX ISA, sections "Warp Level Matrix Multiply-Accumulate Instructions" and
+/// "Data Movement and Conversion Instructions: Asynchronous copy". Compute capability 8.0 and later have them.
+
+#include "cuda/arguments.h"
+
+#if defined(SEG_SAM_EMULATED_WARP)
+#include SEG_SAM_EMULATED_WARP
+#else
+
+#define SEG_SAM_DEVICE __device__ __forceinline__
+/// Before a loop that is written out, and one that is not.
+#define SEG_SAM_UNROLL _Pragma("unroll")
+#define SEG_SAM_LOOP _Pragma("unroll 1")
+
+namespace segsam::cuda {
+
+/// 16 bytes.
+struct alignas(16) Vector {
+  uint32 words[4];
+};
+
+SEG_SAM_DEVICE int threadIndex() { return static_cast<int>(threadIdx.x); }
+SEG_SAM_DEVICE int blockX() { return static_cast<int>(blockIdx.x); }
+SEG_SAM_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
+SEG_SAM_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
+
+SEG_SAM_DEVICE void synchroniseBlock() { __syncthreads(); }
+SEG_SAM_DEVICE void synchroniseWarp() { __syncwarp(); }
+
+/// The value of the lane whose index differs in the bits of `mask`.
+SEG_SAM_DEVICE float exchange(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+
+SEG_SAM_DEVICE float powerOfTwo(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+SEG_SAM_DEVICE float inverseRoot(float x) {
+  float result;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+/// The error function, as GELU takes it.
+SEG_SAM_DEVICE float errorFunction(float x) { return erff(x); }
+
+SEG_SAM_DEVICE uint32 sharedAddress(const void* pointer) {
+  unsigned long long address;
+  asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
+  return static_cast<uint32>(address);
+}
+
+/// Begins to copy 16 bytes of global memory to shared memory, or to write zeros there.
+SEG_SAM_DEVICE void copyAsync(void* shared, const void* global, bool isThere) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global),
+               "r"(isThere ? 16 : 0)
+               : "memory");
+}
+
+/// Ends a group of copies.
+SEG_SAM_DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/// Waits until all groups of copies but the last `Pending` are there, for the thread that began them.
+template <int Pending>
+SEG_SAM_DEVICE void waitForCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+/// Four matrices of 8 x 8 halves, lanes 8 i to 8 i + 7 giving the rows of the i-th: `words[i]` holds two values of its
+/// row lane / 4.
+SEG_SAM_DEVICE void loadMatrices(uint32 (&words)[4], const uint16* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(sharedAddress(row))
+               : "memory");
+}
+
+/// The same of the matrices' columns.
+SEG_SAM_DEVICE void loadTransposed(uint32 (&words)[4], const uint16* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(sharedAddress(row))
+               : "memory");
+}
+
+struct BFloat16 {
+  /// Two values, the first in the lower half.
+  static SEG_SAM_DEVICE uint32 pack(float first, float second) {
+    uint32 words;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(words) : "f"(second), "f"(first));
+    return words;
+  }
+  static SEG_SAM_DEVICE float first(uint32 words) { return __uint_as_float(words << 16); }
+  static SEG_SAM_DEVICE float second(uint32 words) { return __uint_as_float(words & 0xffff0000U); }
+  /// sums (16 x 8) += a (16 x 16) b (16 x 8).
+  static SEG_SAM_DEVICE void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+        "%2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+};
+
+struct Float16 {
+  static SEG_SAM_DEVICE uint32 pack(float first, float second) {
+    uint32 words;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(words) : "f"(second), "f"(first));
+    return words;
+  }
+  static SEG_SAM_DEVICE float first(uint32 words) {
+    float value;
+    asm("{.reg .f16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, low;}" : "=f"(value) : "r"(words));
+    return value;
+  }
+  static SEG_SAM_DEVICE float second(uint32 words) {
+    float value;
+    asm("{.reg .f16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, high;}" : "=f"(value) : "r"(words));
+    return value;
+  }
+  static SEG_SAM_DEVICE void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+        "%2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+};
+
+}  // namespace segsam::cuda
+
+#endif

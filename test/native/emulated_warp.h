@@ -1,0 +1,236 @@
+#pragma once
+
+/// What native/cuda/warp.h gives the kernels of a GPU, for the CPU: the threads of a block are coroutines, which wait
+/// for each other where a warp or a block computes together. Slow, and for tests alone.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <ucontext.h>
+
+#include "cuda/arguments.h"
+
+#define SEG_SAM_DEVICE inline
+#define SEG_SAM_UNROLL
+#define SEG_SAM_LOOP
+
+namespace segsam::cuda {
+
+struct alignas(16) Vector {
+  uint32 words[4];
+};
+
+using std::fmaxf;
+
+/// The threads of one block.
+class EmulatedBlock {
+ public:
+  /// Runs `kernel` in `threads` threads, a multiple of 32, as block (x, y, z) of a grid.
+  static void run(int threads, std::array<int, 3> block, const std::function<void()>& kernel) {
+    EmulatedBlock emulated(threads, block);
+    running() = &emulated;
+    emulated.start(kernel);
+    running() = nullptr;
+  }
+
+  static EmulatedBlock*& running() {
+    static EmulatedBlock* block = nullptr;
+    return block;
+  }
+
+  int thread() const { return current_; }
+  int block(int axis) const { return block_[axis]; }
+
+  void waitForBlock() { wait(all_, static_cast<int>(contexts_.size())); }
+  void waitForWarp() { wait(warps_[current_ / kLanes], kLanes); }
+
+  /// Values of the lanes of the current thread's warp, once all of them have given theirs: read them between this and
+  /// the next call.
+  template <class Value>
+  std::array<Value, 32> shareInWarp(const Value& own) {
+    static_assert(sizeof(Value) <= kBytesShared);
+    std::memcpy(shared_[current_].data(), &own, sizeof(Value));
+    waitForWarp();
+    std::array<Value, 32> values;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      std::memcpy(&values[lane], shared_[current_ / kLanes * kLanes + lane].data(), sizeof(Value));
+    }
+    waitForWarp();
+    return values;
+  }
+
+ private:
+  static constexpr int kLanes = 32;
+  static constexpr size_t kBytesShared = 32;
+  static constexpr size_t kStack = 256 << 10;
+
+  struct Barrier {
+    int arrived = 0;
+    int generation = 0;
+  };
+
+  EmulatedBlock(int threads, std::array<int, 3> block)
+      : block_(block),
+        contexts_(threads),
+        stacks_(threads),
+        done_(threads),
+        warps_(threads / kLanes),
+        shared_(threads) {}
+
+  void start(const std::function<void()>& kernel) {
+    kernel_ = &kernel;
+    for (size_t i = 0; i < contexts_.size(); ++i) {
+      stacks_[i] = std::make_unique<char[]>(kStack);
+      getcontext(&contexts_[i]);
+      contexts_[i].uc_stack.ss_sp = stacks_[i].get();
+      contexts_[i].uc_stack.ss_size = kStack;
+      contexts_[i].uc_link = &main_;
+      makecontext(&contexts_[i], &EmulatedBlock::enter, 0);
+    }
+    while (std::find(done_.begin(), done_.end(), false) != done_.end()) {
+      for (size_t i = 0; i < contexts_.size(); ++i) {
+        if (done_[i]) continue;
+        current_ = static_cast<int>(i);
+        swapcontext(&main_, &contexts_[i]);
+      }
+    }
+  }
+
+  static void enter() {
+    EmulatedBlock& block = *running();
+    (*block.kernel_)();
+    block.done_[block.current_] = true;
+  }
+
+  void wait(Barrier& barrier, int threads) {
+    const int generation = barrier.generation;
+    if (++barrier.arrived == threads) {
+      barrier.arrived = 0;
+      ++barrier.generation;
+    }
+    while (barrier.generation == generation) {
+      const int thread = current_;
+      swapcontext(&contexts_[thread], &main_);
+    }
+  }
+
+  std::array<int, 3> block_;
+  std::vector<ucontext_t> contexts_;
+  std::vector<std::unique_ptr<char[]>> stacks_;
+  std::vector<char> done_;
+  std::vector<Barrier> warps_;
+  std::vector<std::array<char, kBytesShared>> shared_;
+  Barrier all_;
+  ucontext_t main_{};
+  const std::function<void()>* kernel_ = nullptr;
+  int current_ = 0;
+};
+
+inline int threadIndex() { return EmulatedBlock::running()->thread(); }
+inline int blockX() { return EmulatedBlock::running()->block(0); }
+inline int blockY() { return EmulatedBlock::running()->block(1); }
+inline int blockZ() { return EmulatedBlock::running()->block(2); }
+inline void synchroniseBlock() { EmulatedBlock::running()->waitForBlock(); }
+inline void synchroniseWarp() { EmulatedBlock::running()->waitForWarp(); }
+
+inline float exchange(float value, int mask) {
+  return EmulatedBlock::running()->shareInWarp(value)[threadIndex() % 32 ^ mask];
+}
+
+inline float powerOfTwo(float x) { return std::exp2(x); }
+inline float inverseRoot(float x) { return 1.0f / std::sqrt(x); }
+inline float errorFunction(float x) { return std::erf(x); }
+
+/// At once: that a kernel waits long enough is for a GPU to show.
+inline void copyAsync(void* shared, const void* global, bool isThere) {
+  isThere ? std::memcpy(shared, global, 16) : std::memset(shared, 0, 16);
+}
+inline void commitCopies() {}
+template <int Pending>
+inline void waitForCopies() {}
+
+inline void loadMatrices(uint32 (&words)[4], const uint16* row) {
+  const auto rows = EmulatedBlock::running()->shareInWarp(row);
+  const int lane = threadIndex() % 32;
+  for (int i = 0; i < 4; ++i) std::memcpy(&words[i], rows[i * 8 + lane / 4] + lane % 4 * 2, sizeof(uint32));
+}
+
+inline void loadTransposed(uint32 (&words)[4], const uint16* row) {
+  const auto rows = EmulatedBlock::running()->shareInWarp(row);
+  const int lane = threadIndex() % 32;
+  for (int i = 0; i < 4; ++i) {
+    const uint32 first = rows[i * 8 + lane % 4 * 2][lane / 4];
+    const uint32 second = rows[i * 8 + lane % 4 * 2 + 1][lane / 4];
+    words[i] = first | second << 16;
+  }
+}
+
+/// The product of a warp, where `Type` says how two values are packed. Source of the fragments' layout: NVIDIA's PTX
+/// ISA, section "Matrix Fragments for mma.m16n8k16 with floating point type".
+template <class Type>
+void multiplyInWarp(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+  using Operands = std::array<uint32, 6>;
+  const auto all = EmulatedBlock::running()->shareInWarp(Operands{a[0], a[1], a[2], a[3], b0, b1});
+  const auto half = [](uint32 words, int index) { return index % 2 == 0 ? Type::first(words) : Type::second(words); };
+  const int lane = threadIndex() % 32;
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8;
+    const int column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      const Operands& ofRow = all[row % 8 * 4 + k % 8 / 2];
+      const Operands& ofColumn = all[column * 4 + k % 8 / 2];
+      sums[i] += half(ofRow[row / 8 + k / 8 * 2], k) * half(ofColumn[4 + k / 8], k);
+    }
+  }
+}
+
+inline uint32 bits(float value) {
+  uint32 word = 0;
+  std::memcpy(&word, &value, sizeof(word));
+  return word;
+}
+
+inline float valueOf(uint32 word) {
+  float value = 0;
+  std::memcpy(&value, &word, sizeof(value));
+  return value;
+}
+
+struct BFloat16 {
+  static uint32 round(float value) { return (bits(value) + 0x7fff + (bits(value) >> 16 & 1)) >> 16; }
+  static uint32 pack(float first, float second) { return round(first) | round(second) << 16; }
+  static float first(uint32 words) { return valueOf(words << 16); }
+  static float second(uint32 words) { return valueOf(words & 0xffff0000U); }
+  static void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    multiplyInWarp<BFloat16>(sums, a, b0, b1);
+  }
+};
+
+struct Float16 {
+  static uint32 round(float value) {
+    const auto half = static_cast<_Float16>(value);
+    uint16_t word = 0;
+    std::memcpy(&word, &half, sizeof(word));
+    return word;
+  }
+  static float wide(uint32 word) {
+    const auto low = static_cast<uint16_t>(word);
+    _Float16 half = 0;
+    std::memcpy(&half, &low, sizeof(half));
+    return half;
+  }
+  static uint32 pack(float first, float second) { return round(first) | round(second) << 16; }
+  static float first(uint32 words) { return wide(words & 0xffffU); }
+  static float second(uint32 words) { return wide(words >> 16); }
+  static void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    multiplyInWarp<Float16>(sums, a, b0, b1);
+  }
+};
+
+}  // namespace segsam::cuda
