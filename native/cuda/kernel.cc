@@ -22,7 +22,7 @@ namespace {
 
 /// Source of the interface: CUDA Driver API, sections "Module Management" and "Execution Control".
 struct Driver {
-  Library library{{"libcuda.so.1"}};
+  Library library{{"libcuda.so.1"}, "cuLaunchKernel"};
 
   int (*getDevice)(int*, int) = library.symbol<int(int*, int)>("cuDeviceGet");
   int (*getAttribute)(int*, int, int) = library.symbol<int(int*, int, int)>("cuDeviceGetAttribute");
@@ -39,7 +39,7 @@ struct Driver {
 
 /// Source of the interface: NVRTC, sections "Compilation" and "General Information Query".
 struct Compiler {
-  Library library{names()};
+  Library library{names(), "nvrtcCreateProgram"};
 
   using Program = void*;
   int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*) =
@@ -55,13 +55,16 @@ struct Compiler {
 
   bool isWhole() const { return create && compile && logSize && log && binarySize && binary && destroy; }
 
-  /// libtorch's own library first, which finds the compiler where it was installed with it.
+  /// libtorch's own library, which may need the compiler; where pip installs the compiler beside libtorch; the
+  /// system's.
   static std::vector<std::string> names() {
     Dl_info found{};
     dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &found);
     const std::string libtorch = found.dli_fname != nullptr ? found.dli_fname : "";
     const std::string folder = std::filesystem::path(libtorch).parent_path().string();
-    return {folder + "/libcaffe2_nvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"};
+    const std::string packages = folder + "/../../nvidia";
+    return {folder + "/libcaffe2_nvrtc.so", packages + "/cu13/lib/libnvrtc.so.13",
+            packages + "/cuda_nvrtc/lib/libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so.12"};
   }
 };
 
@@ -122,7 +125,8 @@ std::string compile(const Kernel& kernel, Capability capability) {
       "nvrtcCreateProgram");
   const std::string architecture =
       "--gpu-architecture=sm_" + std::to_string(capability.major) + std::to_string(capability.minor);
-  const std::array<const char*, 2> options = {architecture.c_str(), "--std=c++17"};
+  const std::array<const char*, 3> options = {architecture.c_str(), "--std=c++17",
+                                               "--device-as-default-execution-space"};
   const int failed = nvrtc.compile(program, options.size(), options.data());
   std::string result;
   size_t size = 0;

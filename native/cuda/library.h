@@ -10,12 +10,13 @@ namespace segsam {
 /// A shared library that is looked for when it is needed, and stays loaded.
 class Library {
  public:
-  /// The first of `names` that can be loaded, if any.
-  explicit Library(const std::vector<std::string>& names) {
+  /// The first of `names` that can be loaded and has the symbol, itself or in one that it needs, if any.
+  Library(const std::vector<std::string>& names, const char* symbol) {
     for (const std::string& name : names) {
       handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (handle_ != nullptr) return;
+      if (handle_ != nullptr && dlsym(handle_, symbol) != nullptr) return;
     }
+    handle_ = nullptr;
   }
 
   bool isLoaded() const { return handle_ != nullptr; }

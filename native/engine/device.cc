@@ -102,7 +102,7 @@ class CudaDriver {
     return text != nullptr ? text : "error " + std::to_string(code);
   }
 
-  Library library_{{"libcuda.so.1"}};
+  Library library_{{"libcuda.so.1"}, "cuInit"};
 };
 
 bool isCudaBuilt() { return c10::impl::hasDeviceGuardImpl(at::kCUDA); }
