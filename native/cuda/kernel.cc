@@ -126,7 +126,7 @@ std::string compile(const Kernel& kernel, Capability capability) {
   const std::string architecture =
       "--gpu-architecture=sm_" + std::to_string(capability.major) + std::to_string(capability.minor);
   const std::array<const char*, 3> options = {architecture.c_str(), "--std=c++17",
-                                               "--device-as-default-execution-space"};
+                                              "--device-as-default-execution-space"};
   const int failed = nvrtc.compile(program, options.size(), options.data());
   std::string result;
   size_t size = 0;
