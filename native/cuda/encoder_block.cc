@@ -53,8 +53,8 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tenso
 
 }  // namespace
 
-bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t headWidth, int64_t side) {
-  return isHalf(type) && headWidth == kHeadWidth && side <= kMostSlots && runsKernels(device);
+bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t width, int64_t heads, int64_t side) {
+  return isHalf(type) && width == heads * kHeadWidth && normsOnCuda(width) && side <= kMostSlots && runsKernels(device);
 }
 
 void prepareBlock(at::Device device, at::ScalarType type, int64_t width, int64_t side) {

@@ -1,10 +1,7 @@
 #include "cuda/kernel.h"
 
-#include <ATen/Version.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-
-#include <dlfcn.h>
 
 #include <filesystem>
 #include <map>
@@ -14,6 +11,7 @@
 
 #include "cuda/kernel_sources.h"
 #include "cuda/library.h"
+#include "engine/device.h"
 #include "error.h"
 
 namespace segsam {
@@ -58,10 +56,7 @@ struct Compiler {
   /// libtorch's own library, which may need the compiler; where pip installs the compiler beside libtorch; the
   /// system's.
   static std::vector<std::string> names() {
-    Dl_info found{};
-    dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &found);
-    const std::string libtorch = found.dli_fname != nullptr ? found.dli_fname : "";
-    const std::string folder = std::filesystem::path(libtorch).parent_path().string();
+    const std::string folder = std::filesystem::path(libtorchFile()).parent_path().string();
     const std::string packages = folder + "/../../nvidia";
     return {folder + "/libcaffe2_nvrtc.so", packages + "/cu13/lib/libnvrtc.so.13",
             packages + "/cuda_nvrtc/lib/libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so.12"};

@@ -17,7 +17,7 @@ struct Kernel {
   /// The name of the arguments' type.
   std::string arguments;
   int threads;
-  /// Of which a processor must hold as many; more registers would be taken than are there.
+  /// Blocks that a processor must hold at a time, which limits the registers of a thread.
   int blocksPerProcessor;
   int sharedBytes;
 };

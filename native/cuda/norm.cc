@@ -26,6 +26,8 @@ Kernel kernelOf(at::ScalarType type, int64_t width) {
 
 }  // namespace
 
+bool normsOnCuda(int64_t width) { return width % 8 == 0 && width <= 1536; }
+
 void prepareNorm(at::Device device, at::ScalarType type, int64_t width) {
   prepareKernel(kernelOf(type, width), device);
 }
@@ -33,7 +35,7 @@ void prepareNorm(at::Device device, at::ScalarType type, int64_t width) {
 at::Tensor normOnCuda(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon,
                       bool gelu) {
   const int64_t width = x.size(-1);
-  TORCH_CHECK(width % 8 == 0 && width <= 1536, "Expected rows of a multiple of 8 up to 1536 values, got ", width);
+  TORCH_CHECK(normsOnCuda(width), "Expected rows of a multiple of 8 up to 1536 values, got ", width);
   TORCH_CHECK(weight.scalar_type() == at::kFloat && bias.scalar_type() == at::kFloat && weight.numel() == width &&
                   bias.numel() == width,
               "Expected weight and bias of ", width, " values in float32");

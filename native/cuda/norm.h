@@ -12,6 +12,9 @@ namespace segsam {
 at::Tensor normOnCuda(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon,
                       bool gelu = false);
 
+/// Whether rows of `width` values can be computed.
+bool normsOnCuda(int64_t width);
+
 /// Compiles it for rows of `width`.
 void prepareNorm(at::Device device, at::ScalarType type, int64_t width);
 

@@ -30,7 +30,6 @@ SEG_SAM_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
 SEG_SAM_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
 
 SEG_SAM_DEVICE void synchroniseBlock() { __syncthreads(); }
-SEG_SAM_DEVICE void synchroniseWarp() { __syncwarp(); }
 
 /// The value of the lane whose index differs in the bits of `mask`.
 SEG_SAM_DEVICE float exchange(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }

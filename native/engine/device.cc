@@ -201,11 +201,15 @@ int cores() { return 1; }
 void computeOn(int /*cores*/) {}
 #endif
 
-RuntimeInfo runtimeInfo() {
-  CudaState cuda = cudaState();
+std::string libtorchFile() {
   Dl_info found{};
   dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &found);
-  const std::string library = found.dli_fname != nullptr ? found.dli_fname : "";
+  return found.dli_fname != nullptr ? found.dli_fname : "";
+}
+
+RuntimeInfo runtimeInfo() {
+  CudaState cuda = cudaState();
+  const std::string library = libtorchFile();
   std::error_code ignored;
   const std::filesystem::path path = std::filesystem::canonical(library, ignored);
   return {TORCH_VERSION,

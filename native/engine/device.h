@@ -55,6 +55,9 @@ struct RuntimeInfo {
   std::string bf16;
 };
 
+/// The file of the libtorch that is loaded, as it was named when it was; empty where that is not known.
+std::string libtorchFile();
+
 RuntimeInfo runtimeInfo();
 
 }  // namespace segsam

@@ -138,9 +138,11 @@ bool fitsCuda(const Module& block) {
   if (!fits(block)) return false;
   const Module attention = block.attr("attn").toModule();
   const at::Tensor weight = attention.attr("proj").toModule().attr("weight").toTensor();
-  const int64_t headWidth = weight.size(0) / attention.attr("num_heads").toInt();
-  if (!attendsOnCuda(weight.device(), weight.scalar_type(), headWidth, sideOf(block))) return false;
-  prepareBlock(weight.device(), weight.scalar_type(), weight.size(0), sideOf(block));
+  const int64_t width = weight.size(0);
+  const int64_t heads = attention.attr("num_heads").toInt();
+  const int64_t side = sideOf(block);
+  if (!attendsOnCuda(weight.device(), weight.scalar_type(), width, heads, side)) return false;
+  prepareBlock(weight.device(), weight.scalar_type(), width, side);
   return true;
 }
 

@@ -137,7 +137,6 @@ inline int blockX() { return EmulatedBlock::running()->block(0); }
 inline int blockY() { return EmulatedBlock::running()->block(1); }
 inline int blockZ() { return EmulatedBlock::running()->block(2); }
 inline void synchroniseBlock() { EmulatedBlock::running()->waitForBlock(); }
-inline void synchroniseWarp() { EmulatedBlock::running()->waitForWarp(); }
 
 inline float exchange(float value, int mask) {
   return EmulatedBlock::running()->shareInWarp(value)[threadIndex() % 32 ^ mask];
