@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Config
-from .layers import LayerNorm2d, MlpBlock, ResidualConvs, one_hot_rows_and_columns
+from .layers import LayerNorm2d, MlpBlock, ResidualConvs, one_hot_rows_and_columns, stretch
 from .pixel_decoder import PixelDecoder
 
 
@@ -207,7 +207,7 @@ def relative_positions(table: Tensor, size: int) -> Tensor:
     """(2L - 1, C) table to (size, size, C): entry [q, k] is the offset q - k's. Stretches a table of another L."""
     wanted = 2 * size - 1
     if table.shape[0] != wanted:
-        stretched = F.interpolate(table.float().t().unsqueeze(0), size=wanted, mode="linear")
+        stretched = stretch(table.float().t().unsqueeze(0), wanted)
         table = stretched[0].t().to(table.dtype)
     index = torch.arange(size, device=table.device)
     return table[index.unsqueeze(1) - index.unsqueeze(0) + (size - 1)]

@@ -66,6 +66,20 @@ class ResidualConvs(nn.Module):
         return x + self.conv2(F.gelu(self.norm2(y)))
 
 
+# Scripting `F.interpolate` writes every mode it knows into a bundle, and an older PyTorch refuses a bundle with a mode
+# that it lacks. These two name just the operator they need.
+
+
+def resize_smoothly(x: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) to (B, C, side, side): bilinear, with antialiasing."""
+    return torch.ops.aten._upsample_bilinear2d_aa(x, [side, side], False)
+
+
+def stretch(x: Tensor, length: int) -> Tensor:
+    """(B, C, L) to (B, C, length): linear."""
+    return torch.ops.aten.upsample_linear1d(x, [length], False)
+
+
 def one_hot_rows_and_columns(height: int, width: int, like: Tensor) -> Tensor:
     """(height * width, height + width): for each position of a grid, its row and its column as one-hot vectors."""
     index = torch.arange(height * width, device=like.device)

@@ -4,10 +4,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import Config
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, resize_smoothly
 from .prompt_raster import PromptRaster
 
 
@@ -56,7 +55,7 @@ class PromptEncoder(nn.Module):
         else:
             side = 4 * self.grid
             if mask.shape[-1] != side:
-                mask = F.interpolate(mask.float(), size=(side, side), mode="bilinear", antialias=True)
+                mask = resize_smoothly(mask.float(), side)
             dense = self.mask_downscaling(mask.to(self.no_mask_embed.weight.dtype))
         maps = self.raster(points, labels, mask)
         if self.has_raster:

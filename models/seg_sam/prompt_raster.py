@@ -7,9 +7,9 @@ it (Sofiiuk et al. 2021, arXiv 2102.06583), and its maps join the dense embeddin
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import Config
+from .layers import resize_smoothly
 
 CHANNELS = 6
 POINT_SIGMA = 6.0  # pixels of the S x S frame
@@ -71,7 +71,7 @@ class PromptRaster(nn.Module):
         background = (spots * (labels == 0).unsqueeze(-1).unsqueeze(-1)).amax(dim=1)
         earlier = torch.zeros_like(foreground)
         if mask is not None:
-            resized = F.interpolate(mask.float(), size=(self.side, self.side), mode="bilinear", antialias=True)
+            resized = resize_smoothly(mask.float(), self.side)
             earlier = torch.tanh(resized[:, 0] / 4)
         maps = [inside_x * inside_y * has_box, u * has_box, v * has_box, foreground, background, earlier]
         return torch.stack(maps, dim=1)
