@@ -32,7 +32,7 @@ inline Member getter(const char* name, Callback get) { return {name, nullptr, ge
 
 /// @throws Error INVALID_ARGUMENT where the value is not an object of that class
 template <class T>
-T& unwrap(const Napi::Value& value) {
+T& unwrap(Napi::Value value) {
   bool matches = false;
   void* native = nullptr;
   if (value.IsObject() && napi_check_object_type_tag(value.Env(), value, &WrappedType<T>::kTag, &matches) == napi_ok &&
