@@ -42,4 +42,98 @@ struct RowNorm {
   bool gelu;
 };
 
+/// Of `attendImage`; values of 16 bits are float16 here and below.
+struct ImageAttention {
+  /// (P, rows, 256), scaled; 16 bytes of a row lie together.
+  const uint16* queries;
+  /// (P, positions, 256), or (1, positions, 256) for all with a stride of 0.
+  const uint16* image;
+  int64 imageStride;
+  /// (positions, 256)
+  const uint16* positions;
+  /// (P, parts, rows, 256): what each part of the positions adds up to.
+  float* sums;
+  /// (P, parts, rows, 2): the greatest score of a part, and the sum of its exponentials.
+  float* scales;
+  int rows;
+  int positionCount;
+  int parts;
+};
+
+/// Of queries, and two stages of image and positions.
+constexpr int imageAttentionBytes() { return 2 * (64 + 2 * 2 * 32) * 256; }
+
+/// Of `joinParts`.
+struct JoinedParts {
+  const float* sums;
+  const float* scales;
+  /// (P, rows, 256)
+  uint16* out;
+  int64 allRows;
+  int rows;
+  int parts;
+};
+
+/// Of `attendTokens`.
+struct TokenAttention {
+  /// (P, positions, 256), or (1, positions, 256) for all with a stride of 0.
+  const uint16* image;
+  int64 imageStride;
+  /// (positions, 256)
+  const uint16* positions;
+  /// (P, tokens * 8, 256), scaled; the 8 heads of a token lie side by side.
+  const uint16* keys;
+  /// (P, tokens * 8)
+  const uint16* shifts;
+  /// (P, tokens * 8, 256), the channels in the order of `channelOf`.
+  const uint16* values;
+  /// (256)
+  const uint16* bias;
+  const uint16* normWeight;
+  const uint16* normBias;
+  /// (P, positions, 256)
+  uint16* out;
+  int tokens;
+  int positionCount;
+  /// Of 64 positions, that a block computes.
+  int tiles;
+  float epsilon;
+};
+
+/// Of two stages of keys or values of 8 tokens.
+constexpr int tokenAttentionBytes() { return 2 * 2 * 64 * 256; }
+
+/// The channel at a place of `TokenAttention::values`: the products of 4 lanes are then 8 channels each.
+constexpr int channelOf(int place) { return place / 32 * 32 + place % 8 / 2 * 8 + place % 32 / 8 * 2 + place % 2; }
+
+/// Of `upscaleMasks`.
+struct MaskUpscaling {
+  /// (P, side * side, 256)
+  const uint16* image;
+  /// (2, 2, 64, 256) and (64)
+  const uint16* weight1;
+  const uint16* bias1;
+  /// (64)
+  const uint16* normWeight;
+  const uint16* normBias;
+  /// (2, 2, 32, 64) and (32)
+  const uint16* weight2;
+  const uint16* bias2;
+  /// (P, masks, 32)
+  const uint16* vectors;
+  /// (P, masks, 4 * side, 4 * side)
+  float* out;
+  int side;
+  /// At most 8.
+  int masks;
+  /// Of 128 positions of all prompts.
+  int tiles;
+  /// Blocks that share them.
+  int blocks;
+  float epsilon;
+};
+
+/// Of both weights, and of biases and norm.
+constexpr int maskUpscalingBytes() { return 2 * (4 * 64 * 256 + 4 * 32 * 64 + 3 * 64 + 32); }
+
 }  // namespace segsam::cuda

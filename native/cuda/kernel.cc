@@ -173,6 +173,11 @@ bool runsKernels(at::Device device) {
   return device.is_cuda() && driver().isWhole() && compiler().isWhole() && capabilityOf(device).major >= kAmpere;
 }
 
+int processorsOf(at::Device device) {
+  constexpr int kProcessors = 16;
+  return attributeOf(device, kProcessors);
+}
+
 void prepareKernel(const Kernel& kernel, at::Device device) { functionOf(kernel, device); }
 
 void launchKernel(const Kernel& kernel, at::Device device, std::array<unsigned, 3> grid, void* arguments) {

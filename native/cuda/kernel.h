@@ -25,6 +25,9 @@ struct Kernel {
 /// Whether kernels of this folder can run on a device: one of compute capability 8.0 or later.
 bool runsKernels(at::Device device);
 
+/// Multiprocessors of a device of `runsKernels`.
+int processorsOf(at::Device device);
+
 /// Compiles the kernel for a device of `runsKernels`, where it is not yet.
 /// @throws Error DEVICE_UNAVAILABLE
 void prepareKernel(const Kernel& kernel, at::Device device);

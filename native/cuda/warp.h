@@ -24,6 +24,14 @@ struct alignas(16) Vector {
   uint32 words[4];
 };
 
+struct alignas(8) TwoFloats {
+  float values[2];
+};
+
+struct alignas(16) FourFloats {
+  float values[4];
+};
+
 SEG_SAM_DEVICE int threadIndex() { return static_cast<int>(threadIdx.x); }
 SEG_SAM_DEVICE int blockX() { return static_cast<int>(blockIdx.x); }
 SEG_SAM_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
@@ -48,6 +56,12 @@ SEG_SAM_DEVICE float inverseRoot(float x) {
 
 /// The error function, as GELU takes it.
 SEG_SAM_DEVICE float errorFunction(float x) { return erff(x); }
+
+SEG_SAM_DEVICE float hyperbolicTangent(float x) {
+  float result;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 
 SEG_SAM_DEVICE uint32 sharedAddress(const void* pointer) {
   unsigned long long address;
@@ -122,6 +136,12 @@ struct Float16 {
     float value;
     asm("{.reg .f16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, high;}" : "=f"(value) : "r"(words));
     return value;
+  }
+  /// The sums of both values.
+  static SEG_SAM_DEVICE uint32 add(uint32 a, uint32 b) {
+    uint32 words;
+    asm("add.rn.f16x2 %0, %1, %2;" : "=r"(words) : "r"(a), "r"(b));
+    return words;
   }
   static SEG_SAM_DEVICE void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
     asm volatile(

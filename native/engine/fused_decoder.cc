@@ -1,9 +1,13 @@
 #include "engine/fused_decoder.h"
 
+#include <algorithm>
+#include <initializer_list>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cuda/decoder.h"
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
 
@@ -14,7 +18,7 @@ namespace {
 using torch::jit::Module;
 
 /// Written with ROUNDED for whether products take bfloat16.
-std::vector<Replacement> replacements() {
+std::vector<Replacement> transformers() {
   return {
       {"TokenAttention", {"q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_width"}, R"(
 def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
@@ -75,41 +79,183 @@ def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tupl
     return self.norm_final_attn.forward(queries + attended), keys
 )",
        [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
-      {"MaskDecoder",
-       {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
-        "iou_prediction_head"},
-       R"(
+  };
+}
+
+bool drawsAsSam(const Module& decoder) {
+  return decoder.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
+}
+
+/// What differs between devices: the type of tokens and image, the order in which weights of the upscaling are read,
+/// and the mask vectors.
+constexpr const char* kOperandsOfCpu = R"(
+def fused_narrow(self, x: Tensor) -> Tensor:
+    return x
+
+def fused_weight(self, weight: Tensor) -> Tensor:
+    return weight
+)";
+
+constexpr const char* kVectorsOfCpu = R"(
+def fused_vectors(self, tokens: Tensor) -> Tensor:
+    mlps = self.output_hypernetworks_mlps
+    return torch.stack([getattr(mlps, "0").forward(tokens[:, 0]), getattr(mlps, "1").forward(tokens[:, 1]),
+                        getattr(mlps, "2").forward(tokens[:, 2]), getattr(mlps, "3").forward(tokens[:, 3])], 1)
+)";
+
+constexpr const char* kOperandsOfCuda = R"(
+def fused_narrow(self, x: Tensor) -> Tensor:
+    return x.TYPE()
+
+def fused_weight(self, weight: Tensor) -> Tensor:
+    return weight.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+)";
+
+/// The four masks' layers at once.
+constexpr const char* kVectorsOfCuda = R"(
+def fused_vectors(self, tokens: Tensor) -> Tensor:
+    mlps = self.output_hypernetworks_mlps
+    x = tokens.transpose(0, 1)
+LAYERS
+    return x.transpose(0, 1)
+)";
+
+constexpr const char* kLayerOfVectors = R"(
+    a = getattr(getattr(mlps, "0").layers, "LAYER")
+    b = getattr(getattr(mlps, "1").layers, "LAYER")
+    c = getattr(getattr(mlps, "2").layers, "LAYER")
+    d = getattr(getattr(mlps, "3").layers, "LAYER")
+    x = torch.baddbmm(torch.stack([a.bias, b.bias, c.bias, d.bias]).unsqueeze(1), x,
+                      torch.stack([a.weight, b.weight, c.weight, d.weight]).transpose(1, 2)))";
+
+std::string vectorsOfCuda() {
+  const std::string activation = "\n    x = torch.relu(x)";
+  const auto layer = [](const char* index) { return withText(kLayerOfVectors, "LAYER", index); };
+  return withText(kVectorsOfCuda, "LAYERS", layer("0") + activation + layer("1") + activation + layer("2"));
+}
+
+constexpr const char* kLogits = R"(
+def fused_logits(self, image: Tensor, side: int, vectors: Tensor) -> Tensor:
+    up = self.output_upscaling
+    norm = getattr(up, "1")
+    return fused.upscale_masks(image, side, self.fused_weight(getattr(up, "0").weight), getattr(up, "0").bias,
+                               norm.weight, norm.bias, norm.eps, self.fused_weight(getattr(up, "3").weight),
+                               getattr(up, "3").bias, vectors, ROUNDED)
+)";
+
+constexpr const char* kMaskDecoder = R"(
 def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor,
                   maps: List[Tensor]) -> Tuple[Tensor, Tensor]:
     prompts = sparse.size(0)
     own = torch.cat([self.iou_token.weight, self.mask_tokens.weight], 0)
-    tokens = torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1)
+    tokens = self.fused_narrow(torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
-    tokens, image = self.transformer.forward(image, image_pe.flatten(2).transpose(1, 2).contiguous(), tokens)
-    mlps = self.output_hypernetworks_mlps
-    masks = torch.stack([getattr(mlps, "0").forward(tokens[:, 1]), getattr(mlps, "1").forward(tokens[:, 2]),
-                         getattr(mlps, "2").forward(tokens[:, 3]), getattr(mlps, "3").forward(tokens[:, 4])], 1)
-    up = self.output_upscaling
-    norm = getattr(up, "1")
-    logits = fused.upscale_masks(image, dense.size(2), getattr(up, "0").weight, getattr(up, "0").bias, norm.weight,
-                                 norm.bias, norm.eps, getattr(up, "3").weight, getattr(up, "3").bias, masks, ROUNDED)
-    return logits, self.iou_prediction_head.forward(tokens[:, 0])
-)",
-       [](const Module& part) {
-         return part.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
-       }},
-  };
+    positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
+    tokens, image = self.transformer.forward(image, positions, tokens)
+    logits = self.fused_logits(image, dense.size(2), self.fused_vectors(tokens[:, 1:5]))
+    return logits, self.iou_prediction_head.forward(tokens[:, 0].float())
+)";
+
+constexpr const char* kSemanticDecoder = R"(
+def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor, dense: Tensor, maps: List[Tensor],
+                  class_tokens: Tensor, text_summary: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    prompts = sparse.size(0)
+    side = dense.size(2)
+    per_image = prompts // features[0].size(0)
+    own = torch.cat([self.so_token.weight, self.co_tokens.weight], 0).unsqueeze(0).expand(prompts, -1, -1)
+    tokens = self.fused_narrow(torch.cat([own, text_summary.repeat_interleave(per_image, 0), sparse], 1))
+    image = fused.prompted_image(features[0], dense, prompts)
+    positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
+    tokens, transformed = self.transformer.forward(image, positions, tokens)
+    logits = self.fused_logits(transformed, side, self.hypernetwork.forward(tokens[:, :1]))
+    weight = torch.avg_pool2d(logits.sigmoid(), [4, 4]).flatten(1)
+    weight = (weight / (weight.sum(1, keepdim=True) + 1e-3)).to(image.dtype)
+    if image.size(0) == 1:
+        pooled = torch.mm(weight, image[0])
+    else:
+        pooled = torch.bmm(weight.unsqueeze(1), image).squeeze(1)
+    tokens = tokens.float()
+    so_token = tokens[:, :1] + self.pooled_proj.forward(pooled.float()).unsqueeze(1)
+    classes = class_tokens.repeat_interleave(per_image, 0)
+    so = self.so_classifier.forward(so_token, classes)[:, 0]
+    co = self.co_classifier.forward(tokens[:, 1:1 + self.num_co_tokens], classes)
+    return logits, so, co
+)";
+
+std::vector<Replacement> replacements(const std::string& operands, const std::string& vectors, bool rounded) {
+  std::vector<Replacement> all = transformers();
+  all.push_back({"MaskDecoder",
+                 {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
+                  "iou_prediction_head"},
+                 operands + vectors + kLogits + kMaskDecoder,
+                 drawsAsSam});
+  all.push_back({"SemanticDecoder",
+                 {"transformer", "so_token", "co_tokens", "output_upscaling", "hypernetwork", "pooled_proj",
+                  "so_classifier", "co_classifier", "num_co_tokens"},
+                 operands + kLogits + kSemanticDecoder,
+                 drawsAsSam});
+  for (Replacement& replacement : all) {
+    replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
+  }
+  return all;
+}
+
+bool fitsCuda(const Module& module, at::Device device) {
+  if (!module.hasattr("mask_decoder") || !module.hasattr("semantic_decoder")) return false;
+  const Module decoder = module.attr("mask_decoder").toModule();
+  if (!drawsAsSam(decoder) || !drawsAsSam(module.attr("semantic_decoder").toModule())) return false;
+  const int64_t width = decoder.attr("iou_token").toModule().attr("weight").toTensor().size(1);
+  const Module attention = decoder.attr("transformer").toModule().attr("final_attn_token_to_image").toModule();
+  const int64_t side = module.attr("prompt_encoder").toModule().attr("grid").toInt();
+  return decodesOnCuda(device, width, attention.attr("num_heads").toInt(), side);
+}
+
+/// Classes of the parts whose names are among those of `all`, which say what takes their place.
+int64_t countClasses(const Module& module, const std::vector<Replacement>& all) {
+  std::set<const void*> types;
+  for (const Module& part : module.modules()) {
+    const std::string name = part.type()->name()->name();
+    const auto isOf = [&](const Replacement& replacement) { return name == replacement.className; };
+    const auto found = std::find_if(all.begin(), all.end(), isOf);
+    if (found != all.end() && found->source.find("def fused_forward(") != std::string::npos) {
+      types.insert(part.type().get());
+    }
+  }
+  return static_cast<int64_t>(types.size());
+}
+
+/// Makes the weights of a decoder's parts float16.
+void narrow(const Module& decoder, std::initializer_list<const char*> parts) {
+  for (const char* name : parts) {
+    for (const at::Tensor& weight : decoder.attr(name).toModule().parameters()) weight.set_data(weight.to(at::kHalf));
+  }
+}
+
+int64_t fuseOnCuda(Module& module, at::Device device) {
+  if (!fitsCuda(module, device)) return 0;
+  prepareDecoder(device);
+  const std::vector<Replacement> all = decoderOfCuda(at::kHalf);
+  // Of the parts, all compute in float16 or none.
+  Module fused = module.clone();
+  const int64_t classes = countClasses(module, all);
+  if (replaceClasses(fused, all) != classes) return 0;
+  narrow(fused.attr("mask_decoder").toModule(), {"transformer", "output_upscaling", "output_hypernetworks_mlps"});
+  narrow(fused.attr("semantic_decoder").toModule(), {"transformer", "output_upscaling", "hypernetwork"});
+  module = fused;
+  return classes;
 }
 
 }  // namespace
 
-int64_t fuseDecoder(const Module& module, bool rounded) {
-  if (!packsLinears()) return 0;
-  std::vector<Replacement> all = replacements();
-  for (Replacement& replacement : all) {
-    replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
-  }
-  return replaceClasses(module, all);
+std::vector<Replacement> decoderOfCuda(at::ScalarType type) {
+  const char* const name = type == at::kHalf ? "half" : "float";
+  return replacements(withText(kOperandsOfCuda, "TYPE", name), vectorsOfCuda(), type == at::kHalf);
+}
+
+int64_t fuseDecoder(Module& module, at::Device device, bool rounded) {
+  if (device.is_cuda()) return rounded ? fuseOnCuda(module, device) : 0;
+  if (!device.is_cpu() || !packsLinears()) return 0;
+  return replaceClasses(module, replacements(kOperandsOfCpu, kVectorsOfCpu, rounded));
 }
 
 }  // namespace segsam

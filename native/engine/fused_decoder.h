@@ -2,15 +2,28 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <cstdint>
+#include <vector>
+
+#include "engine/class_replacement.h"
+
 namespace segsam {
 
-/// Lets the decoders of a module (models/seg_sam/two_way_transformer.py and mask_decoder.py) attend between tokens and
-/// image by `attendImage` and `attendTokens`, and draw SAM's masks by `upscaleMasks`, before it is frozen.
-/// Classes are known by their names, attributes, parts and signatures.
+/// Lets the decoders of a module (models/seg_sam/two_way_transformer.py, mask_decoder.py and semantic_decoder.py) attend
+/// between tokens and image by `attendImage` and `attendTokens`, and draw SAM's masks by `upscaleMasks`, before it is
+/// frozen. Classes are known by their names, attributes, parts and signatures.
 ///
-/// @param rounded whether products over the image take bfloat16
+/// On CUDA, where products are rounded, the weights of their transformers, upscaling and mask vectors become float16.
+///
+/// @param module a copy takes its place on CUDA
+/// @param device where the module is to run
+/// @param rounded whether products over the image take fewer bits than float32
 /// @return how many classes were changed; none where a module has no such classes, or others of that name, or where
 ///     the operators would not be faster
-int64_t fuseDecoder(const torch::jit::Module& module, bool rounded);
+int64_t fuseDecoder(torch::jit::Module& module, at::Device device, bool rounded);
+
+/// What replaces the decoders' classes on CUDA, with tokens and image of `type`: float16, or float32 for tests without
+/// a GPU.
+std::vector<Replacement> decoderOfCuda(at::ScalarType type);
 
 }  // namespace segsam

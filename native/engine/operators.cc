@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/decoder.h"
 #include "cuda/encoder_block.h"
 #include "engine/attention.h"
 #include "engine/encoder_block.h"
@@ -73,6 +74,10 @@ Operators registerAll() {
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "
       "float epsilon, Tensor weight2, Tensor? bias2, Tensor masks, bool rounded) -> Tensor",
       torch::dispatch(kKey, &upscale));
+  library->impl("prompted_image", torch::dispatch(c10::DispatchKey::CUDA, &promptedImageOnCuda));
+  library->impl("attend_image", torch::dispatch(c10::DispatchKey::CUDA, &attendImageOnCuda));
+  library->impl("attend_tokens", torch::dispatch(c10::DispatchKey::CUDA, &attendTokensOnCuda));
+  library->impl("upscale_masks", torch::dispatch(c10::DispatchKey::CUDA, &upscaleMasksOnCuda));
   return {name, c10::Symbol::fromQualString(name + "::attend_grid"),
           c10::Symbol::fromQualString(name + "::linear_packed")};
 }

@@ -50,7 +50,7 @@ std::string typesOf(const c10::FunctionSchema& schema) {
 struct Arithmetic {
   /// Of its weights.
   at::ScalarType type = at::kFloat;
-  /// Whether products of the CPU's own operators take bfloat16 where the type is wider.
+  /// Whether products of the operators of this addon take 16 bits where the type is wider.
   bool rounded = false;
   /// Whether the linear layers of an encoder's blocks multiply in 8 bits.
   bool inBytes = false;
@@ -97,10 +97,8 @@ class FrozenModule {
     }
     convert(module, arithmetic.type);
     if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type);
-    if (device.is_cpu()) {
-      fuseAttention(module);
-      fuseDecoder(module, arithmetic.rounded);
-    }
+    if (device.is_cpu()) fuseAttention(module);
+    fuseDecoder(module, device, arithmetic.rounded);
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
@@ -209,7 +207,7 @@ FrozenModule loadDecoder(const ModelFiles& files, at::Device device, Precision p
             "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
            {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
           device,
-          {at::kFloat, scalarType(precision) == at::kBFloat16}};
+          {at::kFloat, device.is_cpu() ? scalarType(precision) == at::kBFloat16 : scalarType(precision) != at::kFloat}};
 }
 
 std::optional<FrozenModule> loadTextEncoder(const ModelFiles& files, at::Device device) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "check.h"
+#include "cuda/decoder.h"
 #include "engine/fused_decoder.h"
 #include "engine/linear.h"
 #include "engine/mask_upscaling.h"
@@ -90,7 +91,7 @@ at::Tensor upscaledByDefinition(const at::Tensor& image, int64_t side, const Ups
   return at::matmul(wide(masks), x.flatten(2)).reshape({image.size(0), masks.size(1), 4 * side, 4 * side});
 }
 
-torch::jit::Module decoder(bool fused, bool rounded) {
+torch::jit::Module loadedDecoder() {
   torch::jit::Module module = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
   module.eval();
   for (const auto& value : module.attributes()) {
@@ -99,7 +100,12 @@ torch::jit::Module decoder(bool fused, bool rounded) {
       tensor.set_data(tensor.to(at::kFloat));
     }
   }
-  if (fused) EXPECT_EQUAL(fuseDecoder(module, rounded) > 0, packsLinears());
+  return module;
+}
+
+torch::jit::Module decoder(bool fused, bool rounded) {
+  torch::jit::Module module = loadedDecoder();
+  if (fused) EXPECT_EQUAL(fuseDecoder(module, at::kCPU, rounded) > 0, packsLinears());
   return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
 }
 
@@ -193,7 +199,7 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
   for (size_t at = graph.find("scaled_dot_product"); at != std::string::npos; at = graph.find("scaled_dot", at + 1)) {
     ++plainAttentions;
   }
-  if (packsLinears()) EXPECT_EQUAL(plainAttentions, size_t{4});
+  if (packsLinears()) EXPECT_EQUAL(plainAttentions, 4U);
   at::manual_seed(11);
   const torch::jit::Module loaded = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
   const int64_t channels =
@@ -223,17 +229,55 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
   }
 }
 
+TEST("what a decoder computes on CUDA is the same, with the CPU's operators in its place") {
+  const c10::InferenceMode inference;
+  torch::jit::Module plain = decoder(false, false);
+  torch::jit::Module module = loadedDecoder();
+  EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 4);
+  at::manual_seed(12);
+  const int64_t channels =
+      module.attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
+  const int64_t side = 6;
+  const c10::List<at::Tensor> features({at::randn({1, channels, side, side})});
+  const at::Tensor classes = at::randn({1, 5, channels});
+  const at::Tensor summary = at::randn({1, 1, channels});
+  const at::Tensor points = at::rand({3, 2, 2}) * 16 * side;
+  const at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
+  for (const torch::jit::IValue& mask : {torch::jit::IValue(), torch::jit::IValue(at::randn({3, 1, 24, 24}))}) {
+    const auto decode = [&](torch::jit::Module& decoder) {
+      return decoder.get_method("decode")({features, classes, summary, points, labels, mask})
+          .toTupleRef()
+          .elements()
+          .vec();
+    };
+    const auto expected = decode(plain);
+    const auto result = decode(module);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQUAL(result[i].toTensor().sizes(), expected[i].toTensor().sizes());
+      const double size = expected[i].toTensor().abs().max().item<double>();
+      EXPECT_NEAR(largestDifference(result[i].toTensor(), expected[i].toTensor()), 0, 1e-4 * size);
+    }
+  }
+}
+
+TEST("many tokens that an image attends to are computed by libtorch's operators") {
+  const Attention in = attention(1, 3, 20, 16, 40, 8);
+  const at::Tensor result = attendManyTokens(in.image, in.positions, in.keys, in.shifts, in.values, in.bias, in.heads,
+                                             in.weight, in.shift, 1e-5);
+  EXPECT_NEAR(largestDifference(result, tokensByDefinition(in)), 0, 2e-5);
+}
+
 TEST("a class that only has the name of a decoder's stays as it is") {
   torch::jit::Module module("MaskDecoder");
   module.define("def forward(self, x: Tensor) -> Tensor:\n    return x + 1\n");
-  EXPECT_EQUAL(fuseDecoder(module, false), 0);
+  EXPECT_EQUAL(fuseDecoder(module, at::kCPU, false), 0);
   // With its attributes, but other parts.
   torch::jit::Module transformer("TwoWayTransformer");
   for (const char* name : {"layers", "final_attn_token_to_image", "norm_final_attn"}) {
     transformer.register_buffer(name, at::ones({1}));
   }
   transformer.define("def forward(self, x: Tensor) -> Tensor:\n    return x + self.layers\n");
-  EXPECT_EQUAL(fuseDecoder(transformer, false), 0);
+  EXPECT_EQUAL(fuseDecoder(transformer, at::kCPU, false), 0);
   transformer.eval();
   transformer = torch::jit::freeze_module(transformer);
   EXPECT_EQUAL(transformer.forward({at::ones({1})}).toTensor().item<float>(), 2);

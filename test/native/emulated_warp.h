@@ -26,7 +26,16 @@ struct alignas(16) Vector {
   uint32 words[4];
 };
 
+struct alignas(8) TwoFloats {
+  float values[2];
+};
+
+struct alignas(16) FourFloats {
+  float values[4];
+};
+
 using std::fmaxf;
+using std::fminf;
 
 /// The threads of one block.
 class EmulatedBlock {
@@ -144,6 +153,7 @@ inline float exchange(float value, int mask) {
 
 inline float powerOfTwo(float x) { return std::exp2(x); }
 inline float inverseRoot(float x) { return 1.0f / std::sqrt(x); }
+inline float hyperbolicTangent(float x) { return std::tanh(x); }
 inline float errorFunction(float x) { return std::erf(x); }
 
 /// At once: that a kernel waits long enough is for a GPU to show.
@@ -227,6 +237,7 @@ struct Float16 {
   static uint32 pack(float first, float second) { return round(first) | round(second) << 16; }
   static float first(uint32 words) { return wide(words & 0xffffU); }
   static float second(uint32 words) { return wide(words >> 16); }
+  static uint32 add(uint32 a, uint32 b) { return pack(first(a) + first(b), second(a) + second(b)); }
   static void multiply(float (&sums)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
     multiplyInWarp<Float16>(sums, a, b0, b1);
   }

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace segsam {
+
+// The operators of SAM's decoders on CUDA: what engine/prompted_image.h, engine/token_attention.h and
+// engine/mask_upscaling.h compute on the CPU, with the image in float16. All but the logits, which are float32, are
+// float16.
+
+/// Whether the decoders of a model can compute so: with prompts of `width` values and `heads` heads, on a grid of
+/// `side` x `side` positions.
+bool decodesOnCuda(at::Device device, int64_t width, int64_t heads, int64_t side);
+
+/// Compiles what decoding needs.
+/// @throws Error DEVICE_UNAVAILABLE
+void prepareDecoder(at::Device device);
+
+/// @param embedding (B, C, H, W) of any type, dense likewise
+/// @return (P or 1, H * W, C)
+at::Tensor promptedImageOnCuda(const at::Tensor& embedding, const at::Tensor& dense, int64_t prompts);
+
+at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions,
+                             bool rounded);
+
+at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                              const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                              const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded);
+
+/// The same by libtorch's operators, on any device.
+at::Tensor attendManyTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                            const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                            const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon);
+
+at::Tensor upscaleMasksOnCuda(const at::Tensor& image, int64_t side, const at::Tensor& weight1,
+                              const std::optional<at::Tensor>& bias1, const at::Tensor& normWeight,
+                              const at::Tensor& normBias, double epsilon, const at::Tensor& weight2,
+                              const std::optional<at::Tensor>& bias2, const at::Tensor& masks, bool rounded);
+
+}  // namespace segsam

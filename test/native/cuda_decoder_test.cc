@@ -1,0 +1,149 @@
+/// The decoder's kernels of native/cuda, run on the CPU, against libtorch.
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <vector>
+
+#include "check.h"
+#include "emulated_grid.h"
+
+#include "cuda/image_attention.h"
+#include "cuda/mask_upscaling.h"
+#include "cuda/token_attention.h"
+
+using namespace segsam::cuda;
+
+namespace {
+
+constexpr int64_t kWidth = 256;
+constexpr int64_t kHeads = 8;
+
+at::Tensor randomHalves(at::IntArrayRef sizes, double scale) { return at::randn(sizes).mul(scale).to(at::kHalf); }
+
+at::Tensor wide(const at::Tensor& tensor) { return tensor.to(at::kDouble); }
+
+double errorOfImageAttention(int64_t prompts, int64_t images, int64_t rows, int64_t length, int64_t parts) {
+  at::manual_seed(3);
+  const at::Tensor queries = randomHalves({prompts, rows, kWidth}, 0.2);
+  const at::Tensor image = randomHalves({images, length, kWidth}, 1);
+  const at::Tensor positions = randomHalves({length, kWidth}, 0.5);
+  const at::Tensor sums = at::full({prompts, parts, rows, kWidth}, NAN);
+  const at::Tensor scales = at::full({prompts, parts, rows, 2}, NAN);
+  const at::Tensor out = at::full({prompts, rows, kWidth}, NAN, at::kHalf);
+  const ImageAttention arguments = {halves(queries),
+                                    halves(image),
+                                    images == 1 ? 0 : length * kWidth,
+                                    halves(positions),
+                                    sums.data_ptr<float>(),
+                                    scales.data_ptr<float>(),
+                                    static_cast<int>(rows),
+                                    static_cast<int>(length),
+                                    static_cast<int>(parts)};
+  std::vector<Vector> shared(imageAttentionBytes() / sizeof(Vector));
+  runGrid({static_cast<int>(parts), static_cast<int>((rows + 63) / 64), static_cast<int>(prompts)}, 128,
+          [&] { attendImage(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  const JoinedParts joined = {sums.data_ptr<float>(), scales.data_ptr<float>(), halves(out),
+                              prompts * rows,         static_cast<int>(rows),   static_cast<int>(parts)};
+  runGrid({static_cast<int>((prompts * rows + 3) / 4), 1, 1}, 128, [&] { joinParts(joined); });
+  const at::Tensor scores = wide(queries).matmul((wide(image) + wide(positions)).transpose(1, 2));
+  return relativeError(out, scores.softmax(-1).matmul(wide(image)));
+}
+
+template <int Tokens>
+double errorOfTokenAttention(int64_t prompts, int64_t images, int64_t tokens, int64_t length, int64_t tiles) {
+  at::manual_seed(4);
+  const int64_t rows = tokens * kHeads;
+  const at::Tensor image = randomHalves({images, length, kWidth}, 1);
+  const at::Tensor positions = randomHalves({length, kWidth}, 0.5);
+  const at::Tensor keys = randomHalves({prompts, rows, kWidth}, 0.1);
+  const at::Tensor shifts = randomHalves({prompts, rows}, 1);
+  const at::Tensor values = randomHalves({prompts, rows, kWidth}, 0.5);
+  const at::Tensor bias = randomHalves({kWidth}, 1);
+  const at::Tensor weight = randomHalves({kWidth}, 1);
+  const at::Tensor shift = randomHalves({kWidth}, 1);
+  const at::Tensor out = at::full({prompts, length, kWidth}, NAN, at::kHalf);
+  at::Tensor order = at::empty({kWidth}, at::kLong);
+  for (int i = 0; i < kWidth; ++i) order.data_ptr<int64_t>()[i] = channelOf(i);
+  const at::Tensor ordered = values.index_select(2, order);
+  const TokenAttention arguments = {halves(image),
+                                    images == 1 ? 0 : length * kWidth,
+                                    halves(positions),
+                                    halves(keys),
+                                    halves(shifts),
+                                    halves(ordered),
+                                    halves(bias),
+                                    halves(weight),
+                                    halves(shift),
+                                    halves(out),
+                                    static_cast<int>(tokens),
+                                    static_cast<int>(length),
+                                    static_cast<int>(tiles),
+                                    1e-5f};
+  std::vector<Vector> shared(tokenAttentionBytes() / sizeof(Vector));
+  const int64_t positionsOfBlock = tiles * 64;
+  runGrid({static_cast<int>((length + positionsOfBlock - 1) / positionsOfBlock), static_cast<int>(prompts), 1}, 128,
+          [&] { attendTokens<Tokens>(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  const at::Tensor scores =
+      (wide(image) + wide(positions)).matmul(wide(keys).transpose(1, 2)) + wide(shifts).unsqueeze(1);
+  const at::Tensor weights = scores.reshape({prompts, length, tokens, kHeads}).softmax(2).flatten(2);
+  const at::Tensor sums = wide(image) + wide(bias) + weights.matmul(wide(values));
+  return relativeError(out, at::layer_norm(sums, {kWidth}, wide(weight), wide(shift), 1e-5));
+}
+
+double errorOfMaskUpscaling(int64_t prompts, int64_t side, int64_t masks, int64_t blocks) {
+  at::manual_seed(5);
+  const at::Tensor image = randomHalves({prompts, side * side, kWidth}, 1);
+  const at::Tensor weight1 = randomHalves({kWidth, 64, 2, 2}, 0.06);
+  const at::Tensor bias1 = randomHalves({64}, 0.5);
+  const at::Tensor normWeight = randomHalves({64}, 1);
+  const at::Tensor normBias = randomHalves({64}, 1);
+  const at::Tensor weight2 = randomHalves({64, 32, 2, 2}, 0.12);
+  const at::Tensor bias2 = randomHalves({32}, 0.5);
+  const at::Tensor vectors = randomHalves({prompts, masks, 32}, 1);
+  const at::Tensor out = at::full({prompts, masks, 4 * side, 4 * side}, NAN);
+  const at::Tensor laid1 = weight1.permute({2, 3, 1, 0}).contiguous();
+  const at::Tensor laid2 = weight2.permute({2, 3, 1, 0}).contiguous();
+  const MaskUpscaling arguments = {halves(image),
+                                   halves(laid1),
+                                   halves(bias1),
+                                   halves(normWeight),
+                                   halves(normBias),
+                                   halves(laid2),
+                                   halves(bias2),
+                                   halves(vectors),
+                                   out.data_ptr<float>(),
+                                   static_cast<int>(side),
+                                   static_cast<int>(masks),
+                                   static_cast<int>(prompts * side * side / 128),
+                                   static_cast<int>(blocks),
+                                   1e-6f};
+  std::vector<Vector> shared(maskUpscalingBytes() / sizeof(Vector));
+  runGrid({static_cast<int>(blocks), 1, 1}, 256,
+          [&] { upscaleMasks(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  const at::Tensor grid = wide(image).transpose(1, 2).reshape({prompts, kWidth, side, side});
+  const at::Tensor first = at::conv_transpose2d(grid, wide(weight1), wide(bias1), 2);
+  const at::Tensor normed =
+      at::layer_norm(first.permute({0, 2, 3, 1}), {64}, wide(normWeight), wide(normBias), 1e-6).permute({0, 3, 1, 2});
+  const at::Tensor second = at::gelu(at::conv_transpose2d(at::gelu(normed), wide(weight2), wide(bias2), 2));
+  return relativeError(out, wide(vectors).matmul(second.flatten(2)).reshape(out.sizes()));
+}
+
+}  // namespace
+
+TEST("the tokens' attention to the image on CUDA is that of the formula") {
+  EXPECT_NEAR(errorOfImageAttention(2, 1, 56, 256, 3), 0, 0.001);
+  EXPECT_NEAR(errorOfImageAttention(2, 2, 72, 96, 1), 0, 0.001);
+  EXPECT_NEAR(errorOfImageAttention(1, 1, 8, 64, 2), 0, 0.001);
+}
+
+TEST("the image's attention to the tokens on CUDA is that of the formula") {
+  EXPECT_NEAR((errorOfTokenAttention<8>(2, 1, 7, 192, 2)), 0, 0.001);
+  EXPECT_NEAR((errorOfTokenAttention<8>(2, 2, 8, 64, 1)), 0, 0.001);
+  EXPECT_NEAR((errorOfTokenAttention<24>(1, 1, 20, 192, 2)), 0, 0.001);
+}
+
+TEST("the logits of upscaled masks on CUDA are those of libtorch") {
+  EXPECT_NEAR(errorOfMaskUpscaling(2, 16, 4, 3), 0, 0.001);
+  EXPECT_NEAR(errorOfMaskUpscaling(1, 32, 1, 8), 0, 0.001);
+}
