@@ -79,18 +79,21 @@ SEG_SAM_DEVICE void writeMaskBits(const MaskBits& a) {
         rowOfSources = y;
       }
       const Sources columns = sourcesOf(a.columns, static_cast<int>(x), a.side);
-      float logit = 0.0f;
-      SEG_SAM_UNROLL
-      for (int row = 0; row < 4; ++row) {
-        if (row >= rows.count) continue;
-        const float* const source = logits + rows.indices[row] * a.side;
-        float sum = columns.weights[0] * source[columns.indices[0]] + columns.weights[1] * source[columns.indices[1]];
-        if (columns.count > 2) {
-          sum += columns.weights[2] * source[columns.indices[2]] + columns.weights[3] * source[columns.indices[3]];
+      // Apart for each number of taps, so that loads need not wait for each other.
+      const auto logitOf = [&](int taps) {
+        float logit = 0.0f;
+        SEG_SAM_UNROLL
+        for (int row = 0; row < 4; ++row) {
+          if (row > 1 && rows.count == 2) continue;
+          const float* const source = logits + rows.indices[row] * a.side;
+          float sum = 0.0f;
+          SEG_SAM_UNROLL
+          for (int tap = 0; tap < taps; ++tap) sum += columns.weights[tap] * source[columns.indices[tap]];
+          logit += rows.weights[row] * sum;
         }
-        logit += rows.weights[row] * sum;
-      }
-      isSet = logit > a.threshold;
+        return logit;
+      };
+      isSet = (columns.count == 2 ? logitOf(2) : logitOf(4)) > a.threshold;
     }
     const uint32 word = ballot(isSet);
     if (lane == i) own = word;
