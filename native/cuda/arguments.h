@@ -136,4 +136,31 @@ struct MaskUpscaling {
 /// Of both weights, and of biases and norm.
 constexpr int maskUpscalingBytes() { return 2 * (4 * 64 * 256 + 4 * 32 * 64 + 3 * 64 + 32); }
 
+/// An axis of masks.
+struct MaskAxis {
+  /// Of the original image, in pixels.
+  int size;
+  /// Of the part of the model's input that the image covers, in pixels.
+  int covered;
+  /// covered / size
+  float coveredScale;
+  /// Side of the logits / side of the input.
+  float logitScale;
+};
+
+/// Of `writeMaskBits`.
+struct MaskBits {
+  /// (n, side, side)
+  const float* logits;
+  /// (n, words): the pixels in row-major order, 32 a word, the least significant bit first; 0 beyond the last.
+  uint32* bits;
+  int64 words;
+  MaskAxis rows;
+  MaskAxis columns;
+  int side;
+  float threshold;
+};
+
+constexpr int kMaskWordsOfBlock = 256;
+
 }  // namespace segsam::cuda

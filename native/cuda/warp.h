@@ -42,6 +42,12 @@ SEG_SAM_DEVICE void synchroniseBlock() { __syncthreads(); }
 /// The value of the lane whose index differs in the bits of `mask`.
 SEG_SAM_DEVICE float exchange(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
 
+/// The bit of each lane's index: whether its value is true.
+SEG_SAM_DEVICE uint32 ballot(bool value) { return __ballot_sync(0xffffffffU, value); }
+
+/// a * b, which is not made one step with what it is added to.
+SEG_SAM_DEVICE float roundedProduct(float a, float b) { return __fmul_rn(a, b); }
+
 SEG_SAM_DEVICE float powerOfTwo(float x) {
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));

@@ -34,7 +34,7 @@ struct ChunkOutput {
 /// original size on the host's threads.
 void writeOnHost(const ChunkOutput& output, const std::vector<DecodeRequest>& requests, const Frame& frame);
 
-/// The same by ATen on the device of the output, whose bytes are then copied to the host at once.
+/// The same on the device of the output: the masks are upscaled there, and copied to the host as bits with all else.
 void writeOnDevice(const ChunkOutput& output, const std::vector<DecodeRequest>& requests, const Frame& frame);
 
 }  // namespace segsam

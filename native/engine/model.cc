@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "cuda/kernel.h"
+#include "cuda/masks.h"
 #include "engine/counters.h"
 #include "engine/scene.h"
 #include "engine/transfer.h"
@@ -17,7 +19,9 @@ namespace segsam {
 std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& options) {
   // First, or a device that does not work would be taken for a damaged bundle.
   tryDevice(options.device);
-  return std::make_shared<Model>(loadTorchScript(files, options.device, options.precision), options);
+  auto backend = loadTorchScript(files, options.device, options.precision);
+  if (runsKernels(options.device)) prepareMaskBits(options.device);
+  return std::make_shared<Model>(std::move(backend), options);
 }
 
 Model::Model(std::unique_ptr<Backend> backend, const ModelOptions& options)

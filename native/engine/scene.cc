@@ -148,8 +148,8 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   const c10::InferenceMode inference;
   const int64_t maskSize = model.options().maskSize;
   const int64_t pixels = frame_.width * frame_.height;
-  // On a device the masks are held twice before they are copied to the host.
-  const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1);
+  // On a device the masks are held twice, a bit per pixel, before they are copied to the host.
+  const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1) / 8;
   const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
   const int64_t chunk = std::max<int64_t>(1, chunkBytes(model.options().device) / bytes);
   std::vector<std::vector<DecodeRequest>> chunks(1);

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "napi/large_pages.h"
+
 namespace segsam {
 
 namespace {
@@ -81,6 +83,7 @@ NewArray<uint8_t> newBuffer(Napi::Env env, int64_t bytes) {
   }
   void* elements = nullptr;
   napi_get_arraybuffer_info(env, buffer, &elements, nullptr);
+  useLargePages(elements, bytes);
   return {buffer, static_cast<uint8_t*>(elements)};
 }
 

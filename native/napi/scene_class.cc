@@ -9,6 +9,7 @@
 #include "napi/environment.h"
 #include "napi/host_memory.h"
 #include "napi/job.h"
+#include "napi/large_pages.h"
 #include "napi/traffic.h"
 #include "napi/wrapped.h"
 
@@ -148,6 +149,7 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     if (hasOut) {
       readArray<uint8_t>(options.out, "out", maskPixels);
       staging.reset(new uint8_t[maskPixels]);
+      useLargePages(staging.get(), maskPixels);
       maskArray = {options.out, staging.get()};
     } else {
       maskArray = newArray<uint8_t>(env, maskPixels);

@@ -3,12 +3,16 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "check.h"
+#include "ops/frame.h"
+#include "ops/mask_bits.h"
 
 #define SEG_SAM_EMULATED_WARP "emulated_warp.h"
 #include "cuda/grid_attention.h"
+#include "cuda/mask_bits.h"
 #include "cuda/row_norm.h"
 
 using namespace segsam::cuda;
@@ -102,6 +106,44 @@ double errorOfNorm(int64_t rows, int64_t width, bool gelu) {
   return relativeError(out, gelu ? at::gelu(normed) : normed);
 }
 
+MaskAxis maskAxis(int64_t size, int64_t covered, int64_t input, int64_t side) {
+  return {static_cast<int>(size), static_cast<int>(covered), static_cast<float>(covered) / static_cast<float>(size),
+          static_cast<float>(side) / static_cast<float>(input)};
+}
+
+/// (n, side, side) logits to (n, H, W), by libtorch.
+at::Tensor upscaled(const at::Tensor& logits, const segsam::Frame& frame) {
+  const at::Tensor covered = at::upsample_bilinear2d(logits.unsqueeze(1), {frame.side, frame.side}, false)
+                                 .narrow(2, 0, frame.resizedHeight)
+                                 .narrow(3, 0, frame.resizedWidth)
+                                 .contiguous();
+  return at::upsample_bilinear2d(covered, {frame.height, frame.width}, false).squeeze(1);
+}
+
+/// (n, H, W) masks of 0 and 1 of the kernel's bits; those beyond the last pixel must be 0.
+at::Tensor masksOfBits(const at::Tensor& logits, const segsam::Frame& frame, float threshold) {
+  const int64_t count = logits.size(0);
+  const int64_t side = logits.size(1);
+  const int64_t pixels = frame.width * frame.height;
+  const int64_t words = (pixels + 31) / 32;
+  std::vector<uint32_t> bits(count * words, 0xdeadbeefU);
+  const MaskBits arguments = {logits.data_ptr<float>(),
+                              bits.data(),
+                              words,
+                              maskAxis(frame.height, frame.resizedHeight, frame.side, side),
+                              maskAxis(frame.width, frame.resizedWidth, frame.side, side),
+                              static_cast<int>(side),
+                              threshold};
+  const int64_t blocksOfMask = (words + kMaskWordsOfBlock - 1) / kMaskWordsOfBlock;
+  runGrid({static_cast<int>(count * blocksOfMask), 1, 1}, 256, [&] { writeMaskBits(arguments); });
+  at::Tensor masks = at::full({count, frame.height, frame.width}, 9, at::kByte);
+  for (int64_t i = 0; i < count; ++i) {
+    segsam::expandBits(bits.data() + i * words, pixels, masks[i].data_ptr<uint8_t>());
+    if (pixels % 32 != 0) EXPECT_EQUAL(bits[(i + 1) * words - 1] >> pixels % 32, 0U);
+  }
+  return masks;
+}
+
 }  // namespace
 
 TEST("attention of a grid on CUDA is that of the formula") {
@@ -118,4 +160,26 @@ TEST("layer norm of rows on CUDA is that of libtorch") {
   EXPECT_NEAR((errorOfNorm<Float16, 32>(8, 1280, false)), 0, 0.0005);
   EXPECT_NEAR((errorOfNorm<Float16, 8>(35, 64, true)), 0, 0.0005);
   EXPECT_NEAR((errorOfNorm<Float16, 8>(3, 192, false)), 0, 0.0005);
+}
+
+TEST("bits of masks on CUDA are those of libtorch's resizes") {
+  at::manual_seed(3);
+  for (const auto& [width, height] :
+       std::vector<std::pair<int64_t, int64_t>>{{64, 64}, {40, 30}, {33, 100}, {150, 97}, {1, 1}, {1, 300}, {500, 2}}) {
+    for (const auto mode : {segsam::ResizeMode::kLongest, segsam::ResizeMode::kStretch}) {
+      // Logits smaller than the input, and larger.
+      for (const int64_t side : {16, 80}) {
+        const segsam::Frame frame = segsam::Frame::of(width, height, 64, mode);
+        const at::Tensor logits = at::randn({2, side, side});
+        const at::Tensor expected = upscaled(logits, frame);
+        for (const float threshold : {0.0f, -0.7f}) {
+          const at::Tensor masks = masksOfBits(logits, frame, threshold);
+          // In single precision a logit this close to the threshold may fall on either side.
+          const at::Tensor isClear = (expected - threshold).abs().gt(1e-5);
+          EXPECT(isClear.to(at::kFloat).mean().item<float>() > 0.99f);
+          EXPECT(at::equal(masks * isClear, expected.gt(threshold) * isClear));
+        }
+      }
+    }
+  }
 }

@@ -151,6 +151,14 @@ inline float exchange(float value, int mask) {
   return EmulatedBlock::running()->shareInWarp(value)[threadIndex() % 32 ^ mask];
 }
 
+inline uint32 ballot(bool value) {
+  const auto values = EmulatedBlock::running()->shareInWarp(value);
+  uint32 word = 0;
+  for (int lane = 0; lane < 32; ++lane) word |= static_cast<uint32>(values[lane]) << lane;
+  return word;
+}
+
+inline float roundedProduct(float a, float b) { return a * b; }
 inline float powerOfTwo(float x) { return std::exp2(x); }
 inline float inverseRoot(float x) { return 1.0f / std::sqrt(x); }
 inline float hyperbolicTangent(float x) { return std::tanh(x); }

@@ -9,6 +9,7 @@
 #include "ops/components.h"
 #include "ops/frame.h"
 #include "ops/mask.h"
+#include "ops/mask_bits.h"
 #include "ops/polygons.h"
 #include "ops/rle.h"
 #include "ops/upscale.h"
@@ -308,6 +309,29 @@ TEST("IoU counts non-zero pixels, and is 1 for two empty masks") {
   const std::vector<uint8_t> empty(4);
   EXPECT_EQUAL(maskIou(empty.data(), empty.data(), 4), 1.0);
   EXPECT_EQUAL(maskIou(a.data(), empty.data(), 4), 0.0);
+}
+
+TEST("masks of a bit per pixel become bytes, and have the IoU of these") {
+  std::mt19937 random(12);
+  for (const int64_t count : {1, 31, 32, 33, 64, 1000, 4096, 5003}) {
+    const int64_t words = (count + 31) / 32;
+    std::vector<std::vector<uint32_t>> bits(2, std::vector<uint32_t>(words));
+    // Of a byte more than is written.
+    std::vector<std::vector<uint8_t>> expected(2, std::vector<uint8_t>(count + 1));
+    std::vector<std::vector<uint8_t>> bytes(2, std::vector<uint8_t>(count + 1, 9));
+    for (int mask = 0; mask < 2; ++mask) {
+      expected[mask][count] = 9;
+      for (int64_t i = 0; i < count; ++i) {
+        expected[mask][i] = random() % 3 == 0;
+        bits[mask][i / 32] |= static_cast<uint32_t>(expected[mask][i]) << i % 32;
+      }
+      expandBits(bits[mask].data(), count, bytes[mask].data());
+      EXPECT_EQUAL(bytes[mask], expected[mask]);
+    }
+    EXPECT_EQUAL(bitsIou(bits[0].data(), bits[1].data(), words), maskIou(bytes[0].data(), bytes[1].data(), count));
+  }
+  const std::vector<uint32_t> empty(3);
+  EXPECT_EQUAL(bitsIou(empty.data(), empty.data(), 3), 1.0);
 }
 
 TEST("a frame keeps the aspect as SAM does, and never loses an axis") {

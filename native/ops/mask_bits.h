@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+
+namespace segsam {
+
+// Masks of a bit per pixel: words of 32 pixels, the least significant bit first.
+
+/// `count` pixels to bytes of 0 and 1.
+void expandBits(const uint32_t* bits, int64_t count, uint8_t* target);
+
+/// Intersection over union of two masks of `words` words; 1 where both are empty.
+double bitsIou(const uint32_t* a, const uint32_t* b, int64_t words);
+
+}  // namespace segsam
