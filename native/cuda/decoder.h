@@ -23,11 +23,13 @@ at::Tensor promptedImageOnCuda(const at::Tensor& embedding, const at::Tensor& de
 at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions,
                              bool rounded);
 
+/// @param values (P, N * heads, C / 32, 4, 4, 2) are read where they are, if the last 4 lie beside the first of them
 at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
                               const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
                               const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded);
 
 /// The same by libtorch's operators, on any device.
+/// @param values (P, N * heads, C)
 at::Tensor attendManyTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
                             const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
                             const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon);

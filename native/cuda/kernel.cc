@@ -24,6 +24,7 @@ struct Driver {
 
   int (*getDevice)(int*, int) = library.symbol<int(int*, int)>("cuDeviceGet");
   int (*getAttribute)(int*, int, int) = library.symbol<int(int*, int, int)>("cuDeviceGetAttribute");
+  int (*getMemory)(size_t*, int) = library.symbol<int(size_t*, int)>("cuDeviceTotalMem_v2");
   int (*loadModule)(void**, const void*) = library.symbol<int(void**, const void*)>("cuModuleLoadData");
   int (*getFunction)(void**, void*,
                      const char*) = library.symbol<int(void**, void*, const char*)>("cuModuleGetFunction");
@@ -176,6 +177,15 @@ bool runsKernels(at::Device device) {
 int processorsOf(at::Device device) {
   constexpr int kProcessors = 16;
   return attributeOf(device, kProcessors);
+}
+
+int64_t memoryOf(at::Device device) {
+  int handle = 0;
+  size_t bytes = 0;
+  const Driver& cuda = driver();
+  const bool isKnown = cuda.getDevice && cuda.getMemory && cuda.getDevice(&handle, device.index()) == 0 &&
+                       cuda.getMemory(&bytes, handle) == 0;
+  return isKnown ? static_cast<int64_t>(bytes) : 0;
 }
 
 void prepareKernel(const Kernel& kernel, at::Device device) { functionOf(kernel, device); }

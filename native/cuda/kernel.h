@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <cstdint>
 #include <string>
 
 namespace segsam {
@@ -27,6 +28,9 @@ bool runsKernels(at::Device device);
 
 /// Multiprocessors of a device of `runsKernels`.
 int processorsOf(at::Device device);
+
+/// Memory of a CUDA device in bytes; 0 where the driver does not say.
+int64_t memoryOf(at::Device device);
 
 /// Compiles the kernel for a device of `runsKernels`, where it is not yet.
 /// @throws Error DEVICE_UNAVAILABLE

@@ -17,10 +17,9 @@ namespace {
 
 using torch::jit::Module;
 
-/// Written with ROUNDED for whether products take bfloat16.
-std::vector<Replacement> transformers() {
-  return {
-      {"TokenAttention", {"q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_width"}, R"(
+/// Between tokens and image without a projection of the image (engine/token_attention.h), and of tokens to each other.
+/// Written with ROUNDED for whether products take 16 bits.
+constexpr const char* kAttentionOfCpu = R"(
 def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
     prompts = tokens.size(0)
     heads = self.num_heads
@@ -50,17 +49,79 @@ def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Ten
     values = values.transpose(0, 1).reshape(prompts, -1, channels)
     return fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
                                1e-5, ROUNDED)
-)"},
+
+def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
+    return self.forward(q, q, v)
+)";
+
+/// The same with the weights of two layers multiplied when the module is frozen: what is launched costs more than what
+/// is computed. The image's values are in the order that CUDA reads.
+constexpr const char* kAttentionOfCuda = R"(
+def fused_joint(self, a: Tensor, b: Tensor) -> Tensor:
+    left = a.float().reshape(self.num_heads, self.head_width, -1).transpose(1, 2)
+    return torch.bmm(left, b.float().reshape(self.num_heads, self.head_width, -1))
+
+def fused_joint_bias(self, a: Tensor, bias: Tensor) -> Tensor:
+    return self.fused_joint(a, bias.unsqueeze(1)).flatten()
+
+def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+    scale = float(self.head_width) ** -0.5
+    prompts = tokens.size(0)
+    channels = image.size(2)
+    weight = self.fused_joint(self.k_proj.weight, self.q_proj.weight).flatten(0, 1) * scale
+    bias = self.fused_joint_bias(self.k_proj.weight, self.q_proj.bias) * scale
+    queries = torch.linear(tokens, weight.TYPE(), bias.TYPE()).reshape(prompts, -1, channels)
+    sums = fused.attend_image(queries, image, image_pe, ROUNDED).reshape(prompts, -1, self.num_heads * channels)
+    out = self.fused_joint(self.out_proj.weight.t(), self.v_proj.weight).transpose(0, 1).flatten(1)
+    shift = torch.mv(self.out_proj.weight.float(), self.v_proj.bias.float()) + self.out_proj.bias.float()
+    return torch.linear(sums, out.TYPE(), shift.TYPE())
+
+def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
+                        norm_bias: Tensor) -> Tensor:
+    scale = float(self.head_width) ** -0.5
+    prompts = k.size(0)
+    heads = self.num_heads
+    channels = image.size(2)
+    weight = self.fused_joint(self.q_proj.weight, self.k_proj.weight).flatten(0, 1) * scale
+    bias = self.fused_joint_bias(self.q_proj.weight, self.k_proj.bias) * scale
+    keys = torch.linear(k, weight.TYPE(), bias.TYPE()).reshape(prompts, -1, channels)
+    weight_of_shifts = self.fused_joint(self.q_proj.bias.unsqueeze(1), self.k_proj.weight).flatten(0, 1) * scale
+    bias_of_shifts = self.fused_joint_bias(self.q_proj.bias.unsqueeze(1), self.k_proj.bias) * scale
+    shifts = torch.linear(k, weight_of_shifts.TYPE(), bias_of_shifts.TYPE()).reshape(prompts, -1)
+    weight_of_values = self.fused_joint(self.out_proj.weight.t(), self.v_proj.weight).flatten(0, 1)
+    bias_of_values = self.fused_joint_bias(self.out_proj.weight.t(), self.v_proj.bias)
+    weight_of_values = weight_of_values.reshape(-1, 4, 4, 2, channels).transpose(1, 2).reshape(-1, channels)
+    bias_of_values = bias_of_values.reshape(-1, 4, 4, 2).transpose(1, 2).reshape(-1)
+    values = torch.linear(v, weight_of_values.TYPE(), bias_of_values.TYPE())
+    values = values.reshape(prompts, -1, channels // 32, 4, 4, 2).transpose(3, 4)
+    return fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
+                               1e-5, ROUNDED)
+
+def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
+    prompts = q.size(0)
+    heads = self.num_heads
+    width = self.head_width
+    weight = torch.cat([self.q_proj.weight, self.k_proj.weight])
+    both = torch.linear(q, weight, torch.cat([self.q_proj.bias, self.k_proj.bias]))
+    both = both.reshape(prompts, -1, 2, heads, width).permute(2, 0, 3, 1, 4)
+    values = self.v_proj.forward(v).reshape(prompts, -1, heads, width).transpose(1, 2)
+    out = torch.scaled_dot_product_attention(both[0], both[1], values)
+    return self.out_proj.forward(out.transpose(1, 2).flatten(2))
+)";
+
+/// @param attention the methods of attention
+std::vector<Replacement> transformers(const std::string& attention) {
+  return {
+      {"TokenAttention", {"q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_width"}, attention},
       {"TwoWayBlock",
        {"self_attn", "norm1", "cross_attn_token_to_image", "norm2", "mlp", "norm3", "norm4",
         "cross_attn_image_to_token", "first"},
        R"(
 def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> Tuple[Tensor, Tensor]:
     if self.first:
-        queries = self.self_attn.forward(queries, queries, queries)
+        queries = self.self_attn.fused_attend_self(queries, queries)
     else:
-        q = queries + query_pe
-        queries = queries + self.self_attn.forward(q, q, queries)
+        queries = queries + self.self_attn.fused_attend_self(queries + query_pe, queries)
     queries = self.norm1.forward(queries)
     attended = self.cross_attn_token_to_image.fused_attend_image(queries + query_pe, keys, key_pe)
     queries = self.norm2.forward(queries + attended)
@@ -182,8 +243,9 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     return logits, so, co
 )";
 
-std::vector<Replacement> replacements(const std::string& operands, const std::string& vectors, bool rounded) {
-  std::vector<Replacement> all = transformers();
+std::vector<Replacement> replacements(const std::string& attention, const std::string& operands,
+                                      const std::string& vectors, bool rounded) {
+  std::vector<Replacement> all = transformers(attention);
   all.push_back({"MaskDecoder",
                  {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
                   "iou_prediction_head"},
@@ -249,13 +311,14 @@ int64_t fuseOnCuda(Module& module, at::Device device) {
 
 std::vector<Replacement> decoderOfCuda(at::ScalarType type) {
   const char* const name = type == at::kHalf ? "half" : "float";
-  return replacements(withText(kOperandsOfCuda, "TYPE", name), vectorsOfCuda(), type == at::kHalf);
+  return replacements(withText(kAttentionOfCuda, "TYPE", name), withText(kOperandsOfCuda, "TYPE", name),
+                      vectorsOfCuda(), type == at::kHalf);
 }
 
 int64_t fuseDecoder(Module& module, at::Device device, bool rounded) {
   if (device.is_cuda()) return rounded ? fuseOnCuda(module, device) : 0;
   if (!device.is_cpu() || !packsLinears()) return 0;
-  return replaceClasses(module, replacements(kOperandsOfCpu, kVectorsOfCpu, rounded));
+  return replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded));
 }
 
 }  // namespace segsam

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cuda/kernel.h"
 #include "engine/counters.h"
 #include "engine/transfer.h"
 
@@ -22,8 +23,11 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 constexpr int64_t kPadding = -1;
 /// Memory that a chunk of prompts may take in the decoders, by the estimate below; each core may compute one. On the
 /// CPU larger chunks take longer: what one layer writes has left the cache when the next one reads it
-/// (docs/performance.md).
-int64_t chunkBytes(at::Device device) { return int64_t{device.is_cpu() ? 160 : 512} << 20; }
+/// (docs/performance.md). On a GPU the host waits for each chunk: they may take a sixteenth of its memory.
+int64_t chunkBytes(at::Device device) {
+  if (device.is_cpu()) return int64_t{160} << 20;
+  return std::max(int64_t{512} << 20, memoryOf(device) / 16);
+}
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
 /// upscaled features of two decoders.

@@ -209,8 +209,9 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
 }
 
 at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                        const at::Tensor& shifts, const at::Tensor& ofHeads, const at::Tensor& bias, int64_t heads,
                         const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded) {
+  const at::Tensor values = ofHeads.flatten(2);
   expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
   expect(shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
   expect(heads > 0 && keys.size(1) % heads == 0, "keys of all heads");

@@ -21,7 +21,8 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
 /// The image after it attended to the tokens: the layer norm of image + bias + softmax((image + positions) keys' +
 /// shifts) values, the softmax over the tokens of each head.
 ///
-/// @param keys (P, N * heads, C) float32, scaled, the heads of a token side by side; values likewise
+/// @param keys (P, N * heads, C) float32, scaled, the heads of a token side by side; values likewise, or with C as
+///     several dimensions
 /// @param shifts (P, N * heads) float32
 /// @param bias (C) float32, normWeight and normBias likewise
 /// @return (P, L, C)
