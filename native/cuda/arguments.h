@@ -42,6 +42,27 @@ struct RowNorm {
   bool gelu;
 };
 
+/// Of `writeInput`.
+struct ImageInput {
+  /// (height, width, channels) in these steps, of the kernel's type.
+  const void* pixels;
+  int64 channelStride;
+  int64 rowStride;
+  int64 columnStride;
+  /// (planes, outHeight, outWidth), of the kernel's type; the width is even. Planes past the channels have the last
+  /// one.
+  void* out;
+  int channels;
+  int height;
+  int width;
+  int outHeight;
+  int outWidth;
+  float low;
+  float scale;
+  float mean[3];
+  float deviation[3];
+};
+
 /// Of `attendImage`; values of 16 bits are float16 here and below.
 struct ImageAttention {
   /// (P, rows, 256), scaled; 16 bytes of a row lie together.

@@ -117,7 +117,8 @@ at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positio
   const int64_t prompts = keys.size(0);
   const int64_t tokens = keys.size(1) / heads;
   if (tokens > kMostTokens) {
-    return attendManyTokens(image, positions, keys, shifts, values.flatten(2), bias, heads, normWeight, normBias, epsilon);
+    return attendManyTokens(image, positions, keys, shifts, values.flatten(2), bias, heads, normWeight, normBias,
+                            epsilon);
   }
   const int64_t length = expectImage(image, positions, prompts);
   TORCH_CHECK(heads == kHeads, "Expected ", kHeads, " heads, got ", heads);

@@ -147,6 +147,13 @@ void synchronise(at::Device device) {
   implementation.synchronizeStream(implementation.getStream(device));
 }
 
+void useOwnStream(at::Device device) {
+  if (device.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl implementation(device.type());
+  implementation.setDevice(device);
+  implementation.exchangeStream(implementation.getStreamFromGlobalPool(device));
+}
+
 void tryDevice(at::Device device) {
   try {
     at::ones({1}, device).add_(1).item<float>();

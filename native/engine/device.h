@@ -17,6 +17,10 @@ at::Device resolveDevice(const std::string& name);
 /// Waits until the device has done all that it was given; the CPU always has.
 void synchronise(at::Device device);
 
+/// Gives the calling thread a stream of its own on the device, whose work is done beside that of others; nothing on the
+/// CPU.
+void useOwnStream(at::Device device);
+
 /// Computes something on the device: a driver too old for libtorch, or a card that it has no code for, shows only then.
 /// @throws Error DEVICE_UNAVAILABLE
 void tryDevice(at::Device device);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cuda/input.h"
 #include "engine/image.h"
 #include "engine/transfer.h"
 
@@ -7,7 +8,7 @@ namespace segsam {
 
 namespace {
 
-at::ScalarType scalarType(PixelType type) {
+at::ScalarType pixelType(PixelType type) {
   switch (type) {
     case PixelType::kUint8:
       return at::kByte;
@@ -23,19 +24,22 @@ at::ScalarType scalarType(PixelType type) {
 
 }  // namespace
 
-at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation) {
-  const std::array<double, 2> window = windowOf(image);
+at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation,
+                     at::ScalarType type) {
   const at::Tensor pixels = at::from_blob(const_cast<void*>(image.pixels), {image.height, image.width, image.channels},
-                                          scalarType(image.type));
+                                          pixelType(image.type));
+  const at::Tensor uploaded = upload(pixels, device);
+  if (makesInputOnCuda(device, frame.side)) return inputOnCuda(uploaded, image, frame, normalisation, type);
+  const std::array<double, 2> window = windowOf(image);
   const at::Tensor colours =
-      upload(pixels, device).to(at::kFloat).narrow(2, 0, std::min(image.channels, 3)).permute({2, 0, 1}).unsqueeze(0);
+      uploaded.to(at::kFloat).narrow(2, 0, std::min(image.channels, 3)).permute({2, 0, 1}).unsqueeze(0);
   const at::Tensor windowed = colours.sub(static_cast<float>(window[0])).mul(scaleOf(window));
   const at::Tensor planes = resize(windowed.nan_to_num(0.0).clamp(0, 255).contiguous(), frame)[0];
   at::Tensor input = at::zeros({3, frame.side, frame.side}, at::TensorOptions(at::kFloat).device(device));
   for (int64_t channel = 0; channel < 3; ++channel) {
     normalise(planes[std::min(channel, planes.size(0) - 1)], channel, normalisation, input);
   }
-  return input;
+  return input.to(type);
 }
 
 }  // namespace segsam

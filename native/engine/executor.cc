@@ -28,6 +28,9 @@ Registry& registry() {
   return *instance;
 }
 
+/// Of a GPU: one computes while what the other needs is moved.
+constexpr int kStreams = 2;
+
 double millisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -47,7 +50,10 @@ std::optional<Failure> failureOf(const Body& body) noexcept {
 std::shared_ptr<Executor> Executor::of(const std::string& device) {
   const std::lock_guard lock(registry().mutex);
   auto& executor = registry().executors[device];
-  if (!executor) executor = std::make_shared<Executor>(device == "cpu" ? cores() : 1);
+  if (!executor) {
+    const at::Device place(device);
+    executor = std::make_shared<Executor>(place, place.is_cpu() ? cores() : kStreams);
+  }
   return executor;
 }
 
@@ -99,6 +105,7 @@ size_t Executor::waiting() const {
 bool Executor::mayTake(bool isMain) const { return waiting() > 0 && (isMain || (mainComputes_ && freeCores_ > 0)); }
 
 int Executor::coresOfMain() const {
+  if (!device_.is_cpu()) return 1;
   const auto others = static_cast<int>(std::min<size_t>(cores_, waiting()));
   if (2 * (passes_ + 1 + others) < cores_) return freeCores_;
   return std::max(1, freeCores_ - others);
@@ -185,6 +192,8 @@ void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
 }
 
 void Executor::loop(bool isMain) {
+  // A device that fails does so again in the first task, which tells it.
+  failureOf([&] { useOwnStream(device_); });
   Team team;
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -206,7 +215,7 @@ void Executor::loop(bool isMain) {
       if (isMain) mainComputes_ = true;
       changed_.notify_all();
       lock.unlock();
-      if (cores_ > 1) {
+      if (device_.is_cpu() && cores_ > 1) {
         computeOn(taken);
         team.wake(taken);
       }

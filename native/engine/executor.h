@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <array>
 #include <chrono>
 #include <condition_variable>
@@ -52,7 +54,7 @@ class Task {
 };
 
 /// What computes on a device, and its queue. All of the process shares it: libtorch keeps one pool of OpenMP threads
-/// per calling thread, and CUDA wants thread affinity.
+/// per calling thread.
 ///
 /// One thread, the main one, takes tasks one after the other. On several cores of the CPU it computes on all of them
 /// while nothing else waits. What waits when it takes a task has helpers, threads that compute on one core each, and
@@ -60,6 +62,9 @@ class Task {
 /// other. No task starts before there is a core for it, because OpenMP's threads spin while they wait. Where fewer
 /// tasks are there than half the cores, they run one after the other on all cores, which should end sooner. Tasks are
 /// counted, not passes: where many of them join, cores may stay idle for one pass.
+///
+/// On a GPU it has two threads, each with a stream of its own: while the GPU computes what one asked for, the other
+/// uploads its images or writes its masks to the host. Either may use all cores of the CPU for that.
 ///
 /// Interactive tasks go before those of the batch lane, but while one of these waits, every fifth run is theirs. Within
 /// a lane they start in the order of submission, except that a task takes along what waits in its lane and joins it.
@@ -77,8 +82,10 @@ class Executor {
   static void stopAll();
 
   /// @param cores that it shares out among tasks; 1: tasks run one after the other
-  explicit Executor(int cores = 1, std::chrono::milliseconds idle = kIdle)
-      : cores_(cores), idle_(idle), freeCores_(cores) {}
+  explicit Executor(int cores = 1, std::chrono::milliseconds idle = kIdle) : Executor(at::kCPU, cores, idle) {}
+  /// @param cores of the CPU, or streams of a GPU
+  Executor(at::Device device, int cores, std::chrono::milliseconds idle = kIdle)
+      : device_(device), cores_(cores), idle_(idle), freeCores_(cores) {}
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
   /// Drops what waits and waits for what runs.
@@ -123,6 +130,7 @@ class Executor {
   /// Since a task of the batch lane had its turn, or none waited.
   int interactiveRuns_ = 0;
   Tasks running_;
+  const at::Device device_;
   const int cores_;
   const std::chrono::milliseconds idle_;
   int freeCores_;

@@ -36,8 +36,9 @@ struct Normalisation {
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation);
 
 /// The same by ATen on `device`, to which the pixels are copied from page-locked memory while it computes.
-/// @return (3, side, side) float32 on `device`
-at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation);
+/// @return (3, side, side) of `type` on `device`
+at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation,
+                     at::ScalarType type = at::kFloat);
 
 /// Intensities that become 0 and 255.
 std::array<double, 2> windowOf(const Image& image);

@@ -10,6 +10,7 @@
 #include "cuda/kernel.h"
 #include "cuda/masks.h"
 #include "engine/counters.h"
+#include "engine/device.h"
 #include "engine/scene.h"
 #include "engine/transfer.h"
 #include "error.h"
@@ -21,6 +22,8 @@ std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& 
   tryDevice(options.device);
   auto backend = loadTorchScript(files, options.device, options.precision);
   if (runsKernels(options.device)) prepareMaskBits(options.device);
+  // Tasks of other streams use it, here and below.
+  synchronise(options.device);
   return std::make_shared<Model>(std::move(backend), options);
 }
 
@@ -59,29 +62,29 @@ std::shared_ptr<const ClassSet> Model::prepareClasses(const float* sentences, co
   if (vectors.dim() != 2 || vectors.size(0) != classes) {
     throw Error(kBundleInvalid, "decoder.pt: embed_classes returned another shape than (classes, width)");
   }
+  synchronise(options_.device);
   return std::make_shared<const ClassSet>(ClassSet{std::move(vectors), classes, nextId++});
 }
 
 std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& images) {
   const c10::InferenceMode inference;
+  const at::ScalarType type = scalarType(options_.precision);
   std::vector<Frame> frames;
   std::vector<at::Tensor> inputs;
   for (const Image& image : images) {
     frames.push_back(Frame::of(image.width, image.height, options_.imageSize, options_.resizeMode));
     inputs.push_back(options_.device.is_cpu()
                          ? toInput(image, frames.back(), options_.normalisation)
-                         : toInputOn(options_.device, image, frames.back(), options_.normalisation));
+                         : toInputOn(options_.device, image, frames.back(), options_.normalisation, type));
   }
   const auto batch = static_cast<int64_t>(images.size());
-  const std::vector<at::Tensor> features =
-      backend_->encode(at::stack(inputs).to(options_.device, scalarType(options_.precision)));
+  const at::Tensor all = batch == 1 ? inputs[0].unsqueeze(0) : at::stack(inputs);
+  const std::vector<at::Tensor> features = backend_->encode(all.to(type));
   for (const at::Tensor& feature : features) {
     if (feature.dim() == 0 || feature.size(0) != batch) {
       throw Error(kBundleInvalid, "encoder.pt: forward returned features of another batch size");
     }
   }
-  // Who waits for a scene learns here of what failed on the device, and of how long it took.
-  synchronise(options_.device);
   std::vector<std::shared_ptr<Scene>> scenes;
   for (int64_t i = 0; i < batch; ++i) {
     Features ofImage;
@@ -93,6 +96,8 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
     }
     scenes.push_back(std::make_shared<Scene>(std::move(ofImage), frames[i], scenes_));
   }
+  // Who waits for a scene learns here of what failed on the device, and of how long it took.
+  synchronise(options_.device);
   return scenes;
 }
 
@@ -105,6 +110,7 @@ std::shared_ptr<Scene> Model::restore(int64_t width, int64_t height, const std::
     features.push_back(options_.device.is_cpu() ? borrowed.clone() : borrowed.to(options_.device));
     values += borrowed.numel();
   }
+  synchronise(options_.device);
   const Frame frame = Frame::of(width, height, options_.imageSize, options_.resizeMode);
   return std::make_shared<Scene>(std::move(features), frame, scenes_);
 }

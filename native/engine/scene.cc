@@ -9,6 +9,7 @@
 
 #include "cuda/kernel.h"
 #include "engine/counters.h"
+#include "engine/device.h"
 #include "engine/transfer.h"
 
 namespace segsam {
@@ -189,6 +190,7 @@ Conditioning Scene::conditionedOn(Model& model, const ClassSet& classes) {
   const std::lock_guard lock(conditioningMutex_);
   if (!conditioning_ || conditionedClasses_ != classes.id) {
     conditioning_ = model.backend().condition(features_, classes.vectors);
+    synchronise(model.options().device);
     conditionedClasses_ = classes.id;
   }
   return *conditioning_;

@@ -145,8 +145,8 @@ Schedule inLane(Lane lane, std::shared_ptr<Traffic> traffic = nullptr) {
 }  // namespace
 
 TEST("a device has one executor, and another device another") {
-  EXPECT(Executor::of("a") == Executor::of("a"));
-  EXPECT(Executor::of("a") != Executor::of("b"));
+  EXPECT(Executor::of("cuda:0") == Executor::of("cuda:0"));
+  EXPECT(Executor::of("cuda:0") != Executor::of("cuda:1"));
 }
 
 TEST("tasks run one after the other on one thread, in order") {

@@ -1,0 +1,95 @@
+#include "cuda/input.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "cuda/arguments.h"
+#include "cuda/halves.h"
+#include "cuda/kernel.h"
+
+namespace segsam {
+
+namespace {
+
+constexpr int kThreads = 256;
+
+const char* nameOf(PixelType type) {
+  switch (type) {
+    case PixelType::kUint8:
+      return "unsigned char";
+    case PixelType::kUint16:
+      return "unsigned short";
+    case PixelType::kInt16:
+      return "short";
+    case PixelType::kFloat32:
+      return "float";
+  }
+  return "";
+}
+
+Kernel kernelOf(PixelType pixel, at::ScalarType type) {
+  const std::string out = type == at::kFloat ? "Float32" : halfName(type);
+  return {"cuda/image_input.h",
+          std::string("writeInput<") + nameOf(pixel) + ", " + out + ">",
+          "ImageInput",
+          kThreads,
+          /*blocksPerProcessor=*/4,
+          /*sharedBytes=*/0};
+}
+
+/// Writes all planes of `out` (planes, height, width).
+void write(const Kernel& kernel, cuda::ImageInput arguments, const at::Tensor& out) {
+  arguments.out = out.data_ptr();
+  arguments.outHeight = static_cast<int>(out.size(1));
+  arguments.outWidth = static_cast<int>(out.size(2));
+  const int64_t pairs = out.size(1) * out.size(2) / 2;
+  const auto blocks = static_cast<unsigned>((pairs + kThreads - 1) / kThreads);
+  launchKernel(kernel, out.device(), {blocks, static_cast<unsigned>(out.size(0)), 1}, &arguments);
+}
+
+}  // namespace
+
+bool makesInputOnCuda(at::Device device, int64_t side) { return side % 2 == 0 && runsKernels(device); }
+
+at::Tensor inputOnCuda(const at::Tensor& pixels, const Image& image, const Frame& frame,
+                       const Normalisation& normalisation, at::ScalarType type) {
+  const std::array<double, 2> window = windowOf(image);
+  const int channels = std::min(image.channels, 3);
+  cuda::ImageInput arguments{};
+  arguments.pixels = pixels.data_ptr();
+  arguments.channelStride = 1;
+  arguments.rowStride = image.width * image.channels;
+  arguments.columnStride = image.channels;
+  arguments.channels = channels;
+  arguments.height = static_cast<int>(image.height);
+  arguments.width = static_cast<int>(image.width);
+  arguments.low = static_cast<float>(window[0]);
+  arguments.scale = scaleOf(window);
+  std::fill_n(arguments.deviation, 3, 1.0f);
+  PixelType source = image.type;
+  const auto floats = at::TensorOptions(at::kFloat).device(pixels.device());
+  at::Tensor planes;
+  if (frame.resizedHeight != frame.height || frame.resizedWidth != frame.width) {
+    // Pairs need an even width.
+    const at::Tensor wide = at::empty({channels, image.height, image.width + image.width % 2}, floats);
+    write(kernelOf(source, at::kFloat), arguments, wide);
+    planes = resize(wide.narrow(2, 0, image.width).unsqueeze(0).contiguous(), frame)[0].contiguous();
+    source = PixelType::kFloat32;
+    arguments.pixels = planes.data_ptr();
+    arguments.channelStride = planes.stride(0);
+    arguments.rowStride = planes.stride(1);
+    arguments.columnStride = 1;
+    arguments.height = static_cast<int>(frame.resizedHeight);
+    arguments.width = static_cast<int>(frame.resizedWidth);
+    arguments.low = 0.0f;
+    arguments.scale = 1.0f;
+  }
+  std::copy_n(normalisation.mean.begin(), 3, arguments.mean);
+  std::copy_n(normalisation.std.begin(), 3, arguments.deviation);
+  at::Tensor input = at::empty({3, frame.side, frame.side}, floats.dtype(type));
+  write(kernelOf(source, type), arguments, input);
+  return input;
+}
+
+}  // namespace segsam

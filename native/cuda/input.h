@@ -1,0 +1,19 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "engine/image.h"
+
+namespace segsam {
+
+/// Whether `inputOnCuda` can make an input of that side for the device.
+bool makesInputOnCuda(at::Device device, int64_t side);
+
+/// As `toInputOn`, by one kernel where the image needs no resizing, else by two and libtorch's resizing.
+/// @param pixels of the image, on the device
+/// @param type float32, bfloat16 or float16
+/// @return (3, side, side)
+at::Tensor inputOnCuda(const at::Tensor& pixels, const Image& image, const Frame& frame,
+                       const Normalisation& normalisation, at::ScalarType type);
+
+}  // namespace segsam
