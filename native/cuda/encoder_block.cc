@@ -24,8 +24,8 @@ int64_t slotsOf(int64_t side) { return side <= 16 ? 16 : side <= 32 ? 32 : 64; }
 Kernel attentionKernel(at::ScalarType type, int64_t side) {
   const int64_t slots = slotsOf(side);
   return {"cuda/grid_attention.h",  "attendGrid<" + halfName(type) + ", " + std::to_string(slots) + ">",
-          "GridAttention",          static_cast<int>(kQueriesOfBlock),
-          /*blocksPerProcessor=*/2, cuda::gridAttentionBytes(static_cast<int>(slots))};
+          "GridAttention",          /*threads=*/128,
+          /*blocksPerProcessor=*/3, cuda::gridAttentionBytes(static_cast<int>(slots))};
 }
 
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tensor& tableH, const at::Tensor& tableW,
