@@ -21,6 +21,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   constexpr int kQueries = 128;
   constexpr int kKeys = 64;
   constexpr int kThreads = 256 / Tiles;
+  constexpr int kOfWarp = 16 * Tiles;
   constexpr int kRowsAtOnce = kThreads / 8;
   constexpr int kTile = kKeys * kWidth;
   // Rows lie 4 words apart or 12 or 20, so that those which a warp reads together are in different banks.
@@ -41,7 +42,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
 
   const int thread = threadIndex();
   const int lane = thread % 32;
-  const int firstRow = thread / 32 * 16 * Tiles;
+  const int firstRow = thread / 32 * kOfWarp;
   const int head = blockY();
   const int perRow = (a.grid + a.window - 1) / a.window;
   const int image = blockZ() / (perRow * perRow);
@@ -110,8 +111,11 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
     for (int row = thread; row < kQueries; row += kThreads) {
       for (int k = a.window; k < Slots; ++k) target[row * kPitch + k] = masked;
     }
+    // The warp's queries lie between these along the axis, which not all entries of a table concern.
+    const int low = axis == 0 ? (firstSlot + firstRow) / Slots : kOfWarp < Slots ? (firstSlot + firstRow) % Slots : 0;
+    const int high = low + (axis == 0 ? (kOfWarp - 1) / Slots : (kOfWarp < Slots ? kOfWarp : Slots) - 1);
     SEG_SAM_LOOP
-    for (int pair = 0; pair < 2 * Slots / 16; ++pair) {
+    for (int pair = low / 16; pair * 16 < high + a.window; ++pair) {
       float sums[Tiles][2][4] = {};
       SEG_SAM_UNROLL
       for (int k = 0; k < 4; ++k) {
