@@ -2,6 +2,7 @@
 
 #include <ATen/DeviceGuard.h>
 
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -21,11 +22,24 @@ constexpr int64_t kMostSlots = 64;
 /// Positions of a window's row with those that fill it up.
 int64_t slotsOf(int64_t side) { return side <= 16 ? 16 : side <= 32 ? 32 : 64; }
 
-Kernel attentionKernel(at::ScalarType type, int64_t side) {
-  const int64_t slots = slotsOf(side);
-  return {"cuda/grid_attention.h",  "attendGrid<" + halfName(type) + ", " + std::to_string(slots) + ">",
-          "GridAttention",          /*threads=*/128,
-          /*blocksPerProcessor=*/3, cuda::gridAttentionBytes(static_cast<int>(slots))};
+// So that an H100 holds three blocks a processor, 396, and computes the 384 of a ViT-B's grid in one round.
+constexpr int kTiles = 2;
+constexpr int kStep = 32;
+constexpr int kBlocksPerProcessor = 3;
+
+Kernel kernelOf(at::ScalarType type, int slots) {
+  const std::string options = std::to_string(slots) + ", " + std::to_string(kTiles) + ", " + std::to_string(kStep);
+  return {"cuda/grid_attention.h", "attendGrid<" + halfName(type) + ", " + options + ">",
+          "GridAttention",         256 / kTiles,
+          kBlocksPerProcessor,     cuda::gridAttentionBytes(slots)};
+}
+
+const Kernel& attentionKernel(at::ScalarType type, int64_t side) {
+  static const std::array<Kernel, 3> inBfloat16 = {kernelOf(at::kBFloat16, 16), kernelOf(at::kBFloat16, 32),
+                                                   kernelOf(at::kBFloat16, 64)};
+  static const std::array<Kernel, 3> inHalf = {kernelOf(at::kHalf, 16), kernelOf(at::kHalf, 32),
+                                               kernelOf(at::kHalf, 64)};
+  return (type == at::kHalf ? inHalf : inBfloat16)[slotsOf(side) / 32];
 }
 
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tensor& tableH, const at::Tensor& tableW,
@@ -53,8 +67,8 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tenso
 
 }  // namespace
 
-bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t width, int64_t heads, int64_t side) {
-  return isHalf(type) && width == heads * kHeadWidth && normsOnCuda(width) && side <= kMostSlots && runsKernels(device);
+bool attendsOnCuda(at::ScalarType type, int64_t width, int64_t heads, int64_t side) {
+  return isHalf(type) && width == heads * kHeadWidth && normsOnCuda(width) && side <= kMostSlots;
 }
 
 void prepareBlock(at::Device device, at::ScalarType type, int64_t width, int64_t side) {

@@ -15,7 +15,7 @@ namespace segsam::cuda {
 ///
 /// One block: 128 queries of blockX in window blockZ (of all images) and head blockY, by 256 / Tiles threads. Needs
 /// `gridAttentionBytes` of shared memory. `window` is Slots at most.
-template <class T, int Slots, int Tiles = 2, int Step = 32>
+template <class T, int Slots, int Tiles, int Step>
 SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   constexpr int kWidth = 64;
   constexpr int kQueries = 128;

@@ -86,6 +86,8 @@ class FrozenModule {
 
   int64_t bytes() const { return bytes_; }
 
+  const std::string& kernelFailure() const { return kernelFailure_; }
+
  private:
   void load(const std::vector<Signature>& methods, at::Device device, const Arithmetic& arithmetic) {
     const at::NoGradGuard noGrad;
@@ -96,7 +98,7 @@ class FrozenModule {
                   "precision int8: " + path_ + " has no blocks that can compute so. Use precision auto");
     }
     convert(module, arithmetic.type);
-    if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type);
+    if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type, &kernelFailure_);
     if (device.is_cpu()) {
       fuseAttention(module);
       fuseDecoder(module, arithmetic.rounded);
@@ -137,6 +139,7 @@ class FrozenModule {
   bool isOnCpu_;
   Module module_;
   int64_t bytes_ = 0;
+  std::string kernelFailure_;
 };
 
 class TorchScriptBackend : public Backend {
@@ -184,6 +187,8 @@ class TorchScriptBackend : public Backend {
   bool decodesBinary() const override { return decoder_.has("decode_binary"); }
 
   bool hasTextEncoder() const override { return text_.has_value(); }
+
+  std::string kernelFailure() const override { return encoder_.kernelFailure(); }
 
   int64_t bytes() const override { return encoder_.bytes() + decoder_.bytes() + (text_ ? text_->bytes() : 0); }
 
