@@ -13,6 +13,7 @@
 
 #include "engine/attention.h"
 #include "engine/backend.h"
+#include "engine/constants.h"
 #include "engine/failure.h"
 #include "engine/fused_decoder.h"
 #include "engine/fused_encoder.h"
@@ -91,7 +92,8 @@ class FrozenModule {
  private:
   void load(const std::vector<Signature>& methods, at::Device device, const Arithmetic& arithmetic) {
     const at::NoGradGuard noGrad;
-    Module module = torch::jit::load(path_, device, /*load_debug_files=*/false);
+    // For CUDA too: freezing compares and computes thousands of small constants, each of which a GPU is waited for.
+    Module module = torch::jit::load(path_, at::kCPU, /*load_debug_files=*/false);
     module.eval();
     if (arithmetic.inBytes && fuseEncoderInBytes(module) == 0) {
       throw Error(kInvalidArgument,
@@ -115,6 +117,7 @@ class FrozenModule {
       if (signature.method != std::string("forward")) preserved.emplace_back(signature.method);
     }
     module_ = torch::jit::freeze_module(module, preserved);
+    if (!device.is_cpu()) moveTo(device);
     PackedWeights packed;
     for (const Signature& signature : methods) {
       if (signature.isOptional && !has(signature.method)) continue;
@@ -122,6 +125,12 @@ class FrozenModule {
       torch::jit::OptimizeFrozenGraph(graph);
       if (device.is_cpu()) packLinears(*graph, packed);
     }
+  }
+
+  void moveTo(at::Device device) {
+    ConstantMover mover(device);
+    mover.move(module_);
+    for (const torch::jit::Method& method : module_.get_methods()) mover.move(*method.graph()->block());
   }
 
   /// Sets the type of every floating-point tensor, parameters, buffers and plain attributes alike; integers stay.
