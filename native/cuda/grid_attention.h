@@ -29,6 +29,10 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   constexpr int kRows = Step > Slots ? Step / Slots : 1;
   constexpr int kPairs = Step / kRows / 8;
   constexpr int kGroups = 2 * Tiles;
+  // Small tables lie where the second tile of keys will, so that the first is copied meanwhile.
+  constexpr bool kIsSmall = 2 * Slots <= kKeys;
+  constexpr int kTables = kIsSmall ? 2 * kTile : 0;
+  constexpr int kTable = kIsSmall ? kTile : 2 * kTile;
   // Far below every score, and finite in both types when the exponent's scale has been applied.
   constexpr float kMasked = -30000.0f;
   // Powers of two that a weight may exceed 1 by.
@@ -85,11 +89,12 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   for (int row = 0; row < 2 * Slots; row += kRowsAtOnce) {
     const bool isThere = row + copiedRow < 2 * a.window - 1;
     const int entry = (isThere ? row + copiedRow : 0) * kWidth + copiedChunk;
-    copyAsync(stages + copiedTo + row * kWidth, a.tableH + entry, isThere);
-    copyAsync(stages + 2 * kTile + copiedTo + row * kWidth, a.tableW + entry, isThere);
+    copyAsync(stages + kTables + copiedTo + row * kWidth, a.tableH + entry, isThere);
+    copyAsync(stages + kTables + kTable + copiedTo + row * kWidth, a.tableW + entry, isThere);
   }
   commitCopies();
-  waitForCopies<0>();
+  if (kIsSmall) copyKeys(0);
+  waitForCopies<kIsSmall ? 1 : 0>();
   synchroniseBlock();
 
   uint32 q[Tiles][4][4];
@@ -120,7 +125,8 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
       SEG_SAM_UNROLL
       for (int k = 0; k < 4; ++k) {
         uint32 b[4];
-        loadMatrices(b, stages + axis * 2 * kTile + at(pair * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+        loadMatrices(b,
+                     stages + kTables + axis * kTable + at(pair * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
         SEG_SAM_UNROLL
         for (int m = 0; m < Tiles; ++m) {
           T::multiply(sums[m][0], q[m][k], b[0], b[1]);
@@ -142,7 +148,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   }
   // Of tables and of biases: each is read by all from here on.
   synchroniseBlock();
-  copyKeys(0);
+  if (!kIsSmall) copyKeys(0);
 
   // In groups of 8 rows: the lane has to do with row lane / 4 of each.
   const auto rowOf = [&](int group) { return firstRow + group * 8 + lane / 4; };
