@@ -61,30 +61,33 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   const auto at = [](int row, int chunk) { return row * kWidth + ((chunk ^ (row & 7)) << 3); };
   // A thread copies one chunk of this row, and of every `kRowsAtOnce`-th from there.
   const int copiedRow = kept(thread / 8);
-  const int copiedChunk = kept(thread % 8 * 8);
+  const int copiedChunk = thread % 8 * 8;
   const int copiedTo = kept(at(copiedRow, thread % 8));
-  // Parts `first` to `last` of the position at a slot, to tiles one after the other: 0 queries, 1 keys, 2 values.
+  // The slot of that row after another's slot, which is a multiple of `kRowsAtOnce`.
+  const int copiedY = kRowsAtOnce > Slots ? copiedRow / Slots : 0;
+  const int copiedX = kRowsAtOnce > Slots ? copiedRow % Slots : copiedRow;
+  const int copiedFrom = kept(((top + copiedY) * a.grid + left + copiedX) * 3 * width + copiedChunk);
+  // Parts `first` to `last` of the position there, to tiles one after the other: 0 queries, 1 keys, 2 values.
   const auto copyParts = [&](SharedValues target, int slot, int first, int last) {
     const int y = slot / Slots;
     const int x = slot % Slots;
-    const bool isInGrid = top + y < a.grid && left + x < a.grid;
+    const bool isThere = copiedY < a.window - y && copiedX < a.window - x;
+    const bool isInGrid = copiedY < a.grid - top - y && copiedX < a.grid - left - x;
     const uint16* const parts =
-        (isInGrid ? qkv + ((top + y) * a.grid + left + x) * 3 * width : a.bias + head * kWidth) + copiedChunk;
+        isInGrid ? qkv + copiedFrom + (y * a.grid + x) * 3 * width : a.bias + head * kWidth + copiedChunk;
     for (int part = first; part <= last; ++part) {
-      copyAsync(target + (part - first) * kTile, parts + part * width, y < a.window && x < a.window);
+      copyAsync(target + (part - first) * kTile, parts + part * width, isThere);
     }
   };
   const auto copyKeys = [&](int tile) {
     const SharedValues keys = stages + tile % 2 * 2 * kTile + copiedTo;
     SEG_SAM_UNROLL
-    for (int row = 0; row < kKeys; row += kRowsAtOnce) {
-      copyParts(keys + row * kWidth, tile * kKeys + row + copiedRow, 1, 2);
-    }
+    for (int row = 0; row < kKeys; row += kRowsAtOnce) copyParts(keys + row * kWidth, tile * kKeys + row, 1, 2);
     commitCopies();
   };
 
   for (int row = 0; row < kQueries; row += kRowsAtOnce) {
-    copyParts(queries + copiedTo + row * kWidth, firstSlot + row + copiedRow, 0, 0);
+    copyParts(queries + copiedTo + row * kWidth, firstSlot + row, 0, 0);
   }
   for (int row = 0; row < 2 * Slots; row += kRowsAtOnce) {
     const bool isThere = row + copiedRow < 2 * a.window - 1;

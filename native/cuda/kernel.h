@@ -14,7 +14,7 @@ namespace segsam {
 struct Kernel {
   /// As `cuda/grid_attention.h`.
   std::string header;
-  /// As `attendGrid<BFloat16, 64>`; takes the arguments and, with `sharedBytes`, shared memory.
+  /// As `attendGrid<BFloat16, 64, 2, 32>`; takes the arguments and, with `sharedBytes`, shared memory.
   std::string function;
   /// The name of the arguments' type.
   std::string arguments;
