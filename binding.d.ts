@@ -23,7 +23,8 @@ export interface RuntimeInfo {
   libtorchPath: string
   /** libtorch has CUDA code (a device may still be missing). */
   cudaBuilt: boolean
-  cudaDevices: { name: string; index: number }[]
+  /** `kernelError`: why this package's own kernels cannot run there, empty where they can. */
+  cudaDevices: { name: string; index: number; kernelError: string }[]
   /** Why no CUDA device can be used, empty where one can. */
   cudaError: string
   /** Threads libtorch uses within one operation. */
@@ -107,6 +108,8 @@ export class Model {
   readonly precision: 'fp32' | 'bf16' | 'fp16' | 'int8'
   /** Whether `decode` takes no classes: bundles of earlier versions need some. @throws `DISPOSED` */
   readonly decodesBinary: boolean
+  /** Why it computes without this package's kernels for GPUs where it could have them, else empty. @throws `DISPOSED` */
+  readonly kernelFailure: string
   readonly disposed: boolean
   /**
    * Embeds tokenised sentences. `ids` and `attention` are row-major (rows, length).

@@ -534,7 +534,7 @@ function canShrink(buffer: ArrayBufferLike & { resizable?: boolean }): boolean {
   return buffer.resizable === true
 }
 
-function loadNative(
+async function loadNative(
   bundle: string,
   manifest: Manifest,
   { device, precision, readsText, ...limits }: { device: Device; precision: Precision; readsText: boolean } & Limits,
@@ -556,10 +556,15 @@ function loadNative(
     textWidth: manifest.text_width,
     ...limits,
   }
-  return abortable((cancellation) => addon().Model.load(files, options, cancellation), {
+  const model = await abortable((cancellation) => addon().Model.load(files, options, cancellation), {
     signal,
     discard: (late: NativeModel) => late.dispose(),
   })
+  if (model.kernelFailure) {
+    const effect = `${model.device} computes without the kernels of seg-sam, which takes longer`
+    process.emitWarning(`${effect}: ${model.kernelFailure}`, { code: 'SEG_SAM_KERNELS' })
+  }
+  return model
 }
 
 function checkSize({ width, height }: MedicalImage, name: string, { image_size, resize_mode }: Manifest) {

@@ -83,7 +83,10 @@ const UNSEEN = { ok: null, detail: 'not known while the addon cannot be loaded',
 function hardwareChecks(runtime: RuntimeInfo | null): Check[] {
   if (!runtime) return ['devices', 'threads', 'instruction sets'].map((name) => ({ name, ...UNSEEN }))
   const { cudaDevices, cudaError, threads, cpuCapability, bf16 } = runtime
-  const cuda = cudaDevices.map((device) => `cuda:${device.index} (${device.name})`)
+  const cuda = cudaDevices.map(
+    ({ index, name, kernelError }) =>
+      `cuda:${index} (${name}${kernelError ? `; without kernels of this package, thus slower: ${oneLine(kernelError)}` : ''})`,
+  )
   const devices = cuda.length ? ['cpu', ...cuda].join(', ') : `cpu; no CUDA device: ${oneLine(cudaError)}`
   const matrix = bf16 ? `bf16 in hardware (${bf16})` : 'no bf16 in hardware, so precision auto means fp32 on the CPU'
   return [

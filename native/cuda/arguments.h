@@ -26,8 +26,11 @@ struct GridAttention {
   float scale;
 };
 
-/// Of queries, two stages of keys and values, and the two biases.
-constexpr int gridAttentionBytes(int slots) { return 2 * (128 * 64 + 4 * 64 * 64 + 2 * 128 * (slots + 2)); }
+/// Of two stages of keys and values, and of the queries and then the two biases.
+constexpr int gridAttentionBytes(int slots) {
+  const int biases = 2 * 128 * (slots + 8);
+  return 2 * (4 * 64 * 64 + (biases > 128 * 64 ? biases : 128 * 64));
+}
 
 /// Of `normRows`.
 struct RowNorm {

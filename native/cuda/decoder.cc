@@ -3,6 +3,7 @@
 #include <ATen/DeviceGuard.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "cuda/arguments.h"
@@ -15,26 +16,38 @@ namespace {
 
 constexpr int64_t kWidth = 256;
 constexpr int64_t kHeads = 8;
-constexpr int64_t kBlocksOfProcessor = 2;
+constexpr int kBlocksOfProcessor = 2;
 constexpr int64_t kMostTokens = 32;
 constexpr int64_t kMostMasks = 8;
 
-Kernel imageAttention() {
-  return {"cuda/image_attention.h",   "attendImage", "ImageAttention", 128, kBlocksOfProcessor,
-          cuda::imageAttentionBytes()};
+const Kernel& imageAttention() {
+  static const Kernel kernel = {"cuda/image_attention.h",   "attendImage", "ImageAttention", 128, kBlocksOfProcessor,
+                                cuda::imageAttentionBytes()};
+  return kernel;
 }
 
-Kernel partsJoined() { return {"cuda/image_attention.h", "joinParts", "JoinedParts", 128, 4, 0}; }
+const Kernel& partsJoined() {
+  static const Kernel kernel = {"cuda/image_attention.h", "joinParts", "JoinedParts", 128, 4, 0};
+  return kernel;
+}
 
-/// @param tokens a multiple of 8
-Kernel tokenAttention(int64_t tokens) {
+/// For up to `tokens`, a multiple of 8.
+Kernel tokenKernel(int tokens) {
   return {"cuda/token_attention.h", "attendTokens<" + std::to_string(tokens) + ">",
           "TokenAttention",         128,
           kBlocksOfProcessor,       cuda::tokenAttentionBytes()};
 }
 
-Kernel maskUpscaling() {
-  return {"cuda/mask_upscaling.h", "upscaleMasks", "MaskUpscaling", 256, 1, cuda::maskUpscalingBytes()};
+const Kernel& tokenAttention(int64_t tokens) {
+  static const std::array<Kernel, kMostTokens / 8> kernels = {tokenKernel(8), tokenKernel(16), tokenKernel(24),
+                                                              tokenKernel(32)};
+  return kernels[(tokens - 1) / 8];
+}
+
+const Kernel& maskUpscaling() {
+  static const Kernel kernel = {"cuda/mask_upscaling.h",   "upscaleMasks", "MaskUpscaling", 256, 1,
+                                cuda::maskUpscalingBytes()};
+  return kernel;
 }
 
 int64_t quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -57,8 +70,8 @@ int64_t strideOf(const at::Tensor& image) { return image.size(0) == 1 ? 0 : imag
 
 }  // namespace
 
-bool decodesOnCuda(at::Device device, int64_t width, int64_t heads, int64_t side) {
-  return width == kWidth && heads == kHeads && side % 16 == 0 && runsKernels(device);
+bool decodesOnCuda(int64_t width, int64_t heads, int64_t side) {
+  return width == kWidth && heads == kHeads && side % 16 == 0;
 }
 
 void prepareDecoder(at::Device device) {
@@ -147,7 +160,7 @@ at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positio
                                     static_cast<int>(length),
                                     static_cast<int>(tilesOfBlock),
                                     static_cast<float>(epsilon)};
-  launchKernel(tokenAttention(quotient(tokens, 8) * 8), image.device(),
+  launchKernel(tokenAttention(tokens), image.device(),
                {static_cast<unsigned>(quotient(tiles, tilesOfBlock)), static_cast<unsigned>(prompts), 1}, &arguments);
   return out;
 }

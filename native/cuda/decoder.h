@@ -8,11 +8,11 @@ namespace segsam {
 // engine/mask_upscaling.h compute on the CPU, with the image in float16. All but the logits, which are float32, are
 // float16.
 
-/// Whether the decoders of a model can compute so: with prompts of `width` values and `heads` heads, on a grid of
+/// Whether the decoders of a model can compute so: with tokens of `width` values and `heads` heads, on a grid of
 /// `side` x `side` positions.
-bool decodesOnCuda(at::Device device, int64_t width, int64_t heads, int64_t side);
+bool decodesOnCuda(int64_t width, int64_t heads, int64_t side);
 
-/// Compiles what decoding needs.
+/// Compiles what decoding needs, for a device of `runsKernels`.
 /// @throws Error DEVICE_UNAVAILABLE
 void prepareDecoder(at::Device device);
 

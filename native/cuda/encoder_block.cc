@@ -2,6 +2,7 @@
 
 #include <ATen/DeviceGuard.h>
 
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -18,14 +19,38 @@ constexpr int64_t kHeadWidth = 64;
 constexpr int64_t kQueriesOfBlock = 128;
 constexpr int64_t kMostSlots = 64;
 
-/// Positions of a window's row with those that fill it up.
-int64_t slotsOf(int64_t side) { return side <= 16 ? 16 : side <= 32 ? 32 : 64; }
+/// How the attention's kernel computes.
+struct Shape {
+  /// Positions of a window's row with those that fill it up.
+  int slots;
+  /// As `attendGrid` has them.
+  int tiles;
+  int step;
+  int blocksPerProcessor;
+};
 
-Kernel attentionKernel(at::ScalarType type, int64_t side) {
-  const int64_t slots = slotsOf(side);
-  return {"cuda/grid_attention.h",  "attendGrid<" + halfName(type) + ", " + std::to_string(slots) + ">",
-          "GridAttention",          static_cast<int>(kQueriesOfBlock),
-          /*blocksPerProcessor=*/2, cuda::gridAttentionBytes(static_cast<int>(slots))};
+// An H100 holds 396 blocks at three a processor, and so computes the 384 of a ViT-B's grid in one round.
+constexpr std::array<Shape, 3> kShapes = {{{16, 2, 32, 3}, {32, 2, 64, 2}, {64, 2, 32, 3}}};
+
+/// Index of the shape for windows of `side` positions a row.
+int shapeOf(int64_t side) { return side <= 16 ? 0 : side <= 32 ? 1 : 2; }
+
+Kernel kernelOf(at::ScalarType type, const Shape& shape) {
+  const std::string sizes =
+      std::to_string(shape.slots) + ", " + std::to_string(shape.tiles) + ", " + std::to_string(shape.step);
+  return {"cuda/grid_attention.h",  "attendGrid<" + halfName(type) + ", " + sizes + ">",
+          "GridAttention",          256 / shape.tiles,
+          shape.blocksPerProcessor, cuda::gridAttentionBytes(shape.slots)};
+}
+
+const Kernel& attentionKernel(at::ScalarType type, int64_t side) {
+  using Kernels = std::array<Kernel, kShapes.size()>;
+  const auto all = [](at::ScalarType of) {
+    return Kernels{kernelOf(of, kShapes[0]), kernelOf(of, kShapes[1]), kernelOf(of, kShapes[2])};
+  };
+  static const Kernels inBfloat16 = all(at::kBFloat16);
+  static const Kernels inHalf = all(at::kHalf);
+  return (type == at::kHalf ? inHalf : inBfloat16)[shapeOf(side)];
 }
 
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tensor& tableH, const at::Tensor& tableW,
@@ -44,7 +69,7 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tenso
       halvesOf(qkv),          halvesOf(bias),          halvesOf(tableH),
       halvesOf(tableW),       halvesOf(out),           static_cast<int>(grid),
       static_cast<int>(side), static_cast<int>(heads), 1.0f / std::sqrt(static_cast<float>(kHeadWidth))};
-  const int64_t slots = side * slotsOf(side);
+  const int64_t slots = side * kShapes[shapeOf(side)].slots;
   const std::array<unsigned, 3> blocks = {static_cast<unsigned>((slots + kQueriesOfBlock - 1) / kQueriesOfBlock),
                                           static_cast<unsigned>(heads), static_cast<unsigned>(batch * perRow * perRow)};
   launchKernel(attentionKernel(qkv.scalar_type(), side), qkv.device(), blocks, &arguments);
@@ -53,8 +78,8 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tenso
 
 }  // namespace
 
-bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t width, int64_t heads, int64_t side) {
-  return isHalf(type) && width == heads * kHeadWidth && normsOnCuda(width) && side <= kMostSlots && runsKernels(device);
+bool attendsOnCuda(at::ScalarType type, int64_t width, int64_t heads, int64_t side) {
+  return isHalf(type) && width == heads * kHeadWidth && normsOnCuda(width) && side <= kMostSlots;
 }
 
 void prepareBlock(at::Device device, at::ScalarType type, int64_t width, int64_t side) {

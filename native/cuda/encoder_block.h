@@ -7,8 +7,9 @@ namespace segsam {
 // The two halves of a block of SAM's image encoder on CUDA, in bfloat16 or float16, with the sums in float32. Linear
 // layers are libtorch's; attention and layer norm are kernels of this folder.
 
-/// Whether both can compute a block of `width` channels whose attention is over windows of `side` positions.
-bool attendsOnCuda(at::Device device, at::ScalarType type, int64_t width, int64_t heads, int64_t side);
+/// Whether both can compute a block of `width` channels whose attention is over windows of `side` positions, on a
+/// device that runs kernels.
+bool attendsOnCuda(at::ScalarType type, int64_t width, int64_t heads, int64_t side);
 
 /// Compiles what a block of `width` channels takes whose attention is over windows of `side` positions.
 void prepareBlock(at::Device device, at::ScalarType type, int64_t width, int64_t side);

@@ -8,33 +8,45 @@ namespace segsam::cuda {
 /// The attention of SAM's image encoder (Kirillov et al. 2023) within windows of a grid, with its decomposed relative
 /// positions: out = softmax(scale q k' + q R_h + q R_w) v, for heads of 64 values.
 ///
-/// Follows FlashAttention-2 (Dao 2023, arXiv 2307.08691): a warp keeps 32 queries, their running maxima and sums, and
-/// goes through the keys in tiles. The positions of a window are laid out in rows of `Slots`, so that a tile of 64 keys
-/// is whole rows: R_w is then the same in each tile and stays in registers, and R_h is one number a row.
+/// Follows FlashAttention-2 (Dao 2023, arXiv 2307.08691): a warp keeps `Tiles` times 16 queries, their running maxima
+/// and sums, and goes through the keys in steps of `Step`. The positions of a window are laid out in rows of `Slots`,
+/// so that a step is whole rows or a part of one: R_w is then the same for all rows, and R_h is one number a row. The
+/// maxima follow only where scores exceed them by much, which changes no result but for rounding.
 ///
-/// One block: 128 queries of blockX in window blockZ (of all images) and head blockY, by 128 threads. Needs
+/// One block: 128 queries of blockX in window blockZ (of all images) and head blockY, by 256 / Tiles threads. Needs
 /// `gridAttentionBytes` of shared memory. `window` is Slots at most.
-template <class T, int Slots>
+template <class T, int Slots, int Tiles, int Step>
 SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   constexpr int kWidth = 64;
   constexpr int kQueries = 128;
   constexpr int kKeys = 64;
-  constexpr int kThreads = 128;
+  constexpr int kThreads = 256 / Tiles;
+  constexpr int kOfWarp = 16 * Tiles;
+  constexpr int kRowsAtOnce = kThreads / 8;
   constexpr int kTile = kKeys * kWidth;
-  constexpr int kPitch = Slots + 2;
-  constexpr int kRowsOfTile = kKeys / Slots;
-  constexpr int kPairs = Slots / 8;
+  // Rows lie 4 words apart or 12 or 20, so that those which a warp reads together are in different banks.
+  constexpr int kPitch = Slots + 8;
+  constexpr int kRows = Step > Slots ? Step / Slots : 1;
+  constexpr int kPairs = Step / kRows / 8;
+  constexpr int kGroups = 2 * Tiles;
+  // Small tables lie where the second tile of keys will, so that the first is copied meanwhile.
+  constexpr bool kIsSmall = 2 * Slots <= kKeys;
+  constexpr int kTables = kIsSmall ? 2 * kTile : 0;
+  constexpr int kTable = kIsSmall ? kTile : 2 * kTile;
   // Far below every score, and finite in both types when the exponent's scale has been applied.
   constexpr float kMasked = -30000.0f;
+  // Powers of two that a weight may exceed 1 by.
+  constexpr float kSlack = 8.0f;
 
-  uint16* const queries = shared;
-  uint16* const stages = queries + kQueries * kWidth;
-  uint16* const biasW = stages + 4 * kTile;
+  const SharedValues stages = inShared(shared);
+  // Those are in registers before the biases are written.
+  const SharedValues queries = stages + 4 * kTile;
+  uint16* const biasW = shared + 4 * kTile;
   uint16* const biasH = biasW + kQueries * kPitch;
 
   const int thread = threadIndex();
   const int lane = thread % 32;
-  const int warp = thread / 32;
+  const int firstRow = thread / 32 * kOfWarp;
   const int head = blockY();
   const int perRow = (a.grid + a.window - 1) / a.window;
   const int image = blockZ() / (perRow * perRow);
@@ -45,74 +57,88 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
 
   const int64 imageOffset = static_cast<int64>(image) * a.grid * a.grid * width + head * kWidth;
   const uint16* const qkv = a.qkv + 3 * static_cast<int64>(image) * a.grid * a.grid * width + head * kWidth;
-  // Part 0 are queries, 1 keys, 2 values. Null where a slot is no position of the window.
-  const auto source = [&](int slot, int part) -> const uint16* {
-    const int y = slot / Slots;
-    const int x = slot % Slots;
-    if (y >= a.window || x >= a.window) return nullptr;
-    if (top + y >= a.grid || left + x >= a.grid) return a.bias + part * width + head * kWidth;
-    return qkv + (((top + y) * a.grid + left + x) * 3 + part) * width;
-  };
   // Eight values are a chunk. Chunks of a tile's column lie in other banks of shared memory.
   const auto at = [](int row, int chunk) { return row * kWidth + ((chunk ^ (row & 7)) << 3); };
-  const auto copyRow = [&](uint16* tile, int index, const uint16* row) {
-    copyAsync(tile + at(index / 8, index % 8), (row != nullptr ? row : a.bias) + index % 8 * 8, row != nullptr);
+  // A thread copies one chunk of this row, and of every `kRowsAtOnce`-th from there.
+  const int copiedRow = kept(thread / 8);
+  const int copiedChunk = thread % 8 * 8;
+  const int copiedTo = kept(at(copiedRow, thread % 8));
+  // The slot of that row after another's slot, which is a multiple of `kRowsAtOnce`.
+  const int copiedY = kRowsAtOnce > Slots ? copiedRow / Slots : 0;
+  const int copiedX = kRowsAtOnce > Slots ? copiedRow % Slots : copiedRow;
+  const int copiedFrom = kept(((top + copiedY) * a.grid + left + copiedX) * 3 * width + copiedChunk);
+  // Parts `first` to `last` of the position there, to tiles one after the other: 0 queries, 1 keys, 2 values.
+  const auto copyParts = [&](SharedValues target, int slot, int first, int last) {
+    const int y = slot / Slots;
+    const int x = slot % Slots;
+    const bool isThere = copiedY < a.window - y && copiedX < a.window - x;
+    const bool isInGrid = copiedY < a.grid - top - y && copiedX < a.grid - left - x;
+    const uint16* const parts =
+        isInGrid ? qkv + copiedFrom + (y * a.grid + x) * 3 * width : a.bias + head * kWidth + copiedChunk;
+    for (int part = first; part <= last; ++part) {
+      copyAsync(target + (part - first) * kTile, parts + part * width, isThere);
+    }
   };
   const auto copyKeys = [&](int tile) {
-    uint16* const keys = stages + tile % 2 * 2 * kTile;
-    for (int i = thread; i < kKeys * 8; i += kThreads) {
-      copyRow(keys, i, source(tile * kKeys + i / 8, 1));
-      copyRow(keys + kTile, i, source(tile * kKeys + i / 8, 2));
-    }
+    const SharedValues keys = stages + tile % 2 * 2 * kTile + copiedTo;
+    SEG_SAM_UNROLL
+    for (int row = 0; row < kKeys; row += kRowsAtOnce) copyParts(keys + row * kWidth, tile * kKeys + row, 1, 2);
     commitCopies();
   };
 
-  for (int i = thread; i < kQueries * 8; i += kThreads) copyRow(queries, i, source(firstSlot + i / 8, 0));
-  uint16* const tables[2] = {stages, stages + 2 * kTile};
-  for (int i = thread; i < 2 * Slots * 8; i += kThreads) {
-    const bool isThere = i / 8 < 2 * a.window - 1;
-    copyRow(tables[0], i, isThere ? a.tableH + i / 8 * kWidth : nullptr);
-    copyRow(tables[1], i, isThere ? a.tableW + i / 8 * kWidth : nullptr);
+  for (int row = 0; row < kQueries; row += kRowsAtOnce) {
+    copyParts(queries + copiedTo + row * kWidth, firstSlot + row, 0, 0);
+  }
+  for (int row = 0; row < 2 * Slots; row += kRowsAtOnce) {
+    const bool isThere = row + copiedRow < 2 * a.window - 1;
+    const int entry = (isThere ? row + copiedRow : 0) * kWidth + copiedChunk;
+    copyAsync(stages + kTables + copiedTo + row * kWidth, a.tableH + entry, isThere);
+    copyAsync(stages + kTables + kTable + copiedTo + row * kWidth, a.tableW + entry, isThere);
   }
   commitCopies();
-  const uint16 masked = static_cast<uint16>(T::pack(kMasked, 0.0f));
-  for (int k = a.window; k < Slots; ++k) {
-    biasW[thread * kPitch + k] = masked;
-    biasH[thread * kPitch + k] = masked;
-  }
-  waitForCopies<0>();
+  if (kIsSmall) copyKeys(0);
+  waitForCopies<kIsSmall ? 1 : 0>();
   synchroniseBlock();
 
-  uint32 q[2][4][4];
+  uint32 q[Tiles][4][4];
   SEG_SAM_UNROLL
-  for (int m = 0; m < 2; ++m) {
+  for (int m = 0; m < Tiles; ++m) {
     SEG_SAM_UNROLL
-    for (int step = 0; step < 4; ++step) {
-      loadMatrices(q[m][step], queries + at(warp * 32 + m * 16 + lane % 16, step * 2 + lane / 16));
+    for (int k = 0; k < 4; ++k) {
+      loadMatrices(q[m][k], queries + at(firstRow + m * 16 + lane % 16, k * 2 + lane / 16));
     }
   }
+  synchroniseBlock();
 
   // The products of the queries with both tables, each value stored at the key that it is of.
   const float inverse = 1.0f / a.scale;
   SEG_SAM_LOOP
   for (int axis = 0; axis < 2; ++axis) {
     uint16* const target = axis == 0 ? biasH : biasW;
+    const uint16 masked = static_cast<uint16>(T::pack(kMasked, 0.0f));
+    for (int row = thread; row < kQueries; row += kThreads) {
+      for (int k = a.window; k < Slots; ++k) target[row * kPitch + k] = masked;
+    }
+    // The warp's queries lie between these along the axis, which not all entries of a table concern.
+    const int low = axis == 0 ? (firstSlot + firstRow) / Slots : kOfWarp < Slots ? (firstSlot + firstRow) % Slots : 0;
+    const int high = low + (axis == 0 ? (kOfWarp - 1) / Slots : (kOfWarp < Slots ? kOfWarp : Slots) - 1);
     SEG_SAM_LOOP
-    for (int pair = 0; pair < 2 * Slots / 16; ++pair) {
-      float sums[2][2][4] = {};
+    for (int pair = low / 16; pair * 16 < high + a.window; ++pair) {
+      float sums[Tiles][2][4] = {};
       SEG_SAM_UNROLL
-      for (int step = 0; step < 4; ++step) {
+      for (int k = 0; k < 4; ++k) {
         uint32 b[4];
-        loadMatrices(b, tables[axis] + at(pair * 16 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
+        loadMatrices(b,
+                     stages + kTables + axis * kTable + at(pair * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
         SEG_SAM_UNROLL
-        for (int m = 0; m < 2; ++m) {
-          T::multiply(sums[m][0], q[m][step], b[0], b[1]);
-          T::multiply(sums[m][1], q[m][step], b[2], b[3]);
+        for (int m = 0; m < Tiles; ++m) {
+          T::multiply(sums[m][0], q[m][k], b[0], b[1]);
+          T::multiply(sums[m][1], q[m][k], b[2], b[3]);
         }
       }
       SEG_SAM_UNROLL
-      for (int i = 0; i < 16; ++i) {
-        const int row = warp * 32 + i / 8 * 16 + lane / 4 + i / 2 % 2 * 8;
+      for (int i = 0; i < 8 * Tiles; ++i) {
+        const int row = firstRow + i / 8 * 16 + lane / 4 + i / 2 % 2 * 8;
         const int entry = pair * 16 + i / 4 % 2 * 8 + lane % 4 * 2 + i % 2;
         const int slot = firstSlot + row;
         const int key = (axis == 0 ? slot / Slots : slot % Slots) + a.window - 1 - entry;
@@ -125,119 +151,134 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   }
   // Of tables and of biases: each is read by all from here on.
   synchroniseBlock();
-  copyKeys(0);
+  if (!kIsSmall) copyKeys(0);
 
-  // In steps of 8 rows: rows lane / 4 + 8 r of the warp.
-  const auto rowOf = [&](int r) { return warp * 32 + r * 8 + lane / 4; };
-  uint32 columns[4][kPairs];
-  SEG_SAM_UNROLL
-  for (int r = 0; r < 4; ++r) {
-    SEG_SAM_UNROLL
-    for (int n = 0; n < kPairs; ++n) {
-      columns[r][n] = *reinterpret_cast<const uint32*>(biasW + rowOf(r) * kPitch + n * 8 + lane % 4 * 2);
-    }
-  }
-
+  // In groups of 8 rows: the lane has to do with row lane / 4 of each.
+  const auto rowOf = [&](int group) { return firstRow + group * 8 + lane / 4; };
+  // Of the first matrices of a step; those of other chunks differ in the chunk's bits.
+  const int keyOfLane = kept(at(lane / 16 * 8 + lane % 8, lane / 8 % 2));
+  const int valueOfLane = kept(at(lane % 16, lane / 16));
+  const int biasOfLane = kept(4 * kTile + rowOf(0) * kPitch);
   const float toExponent = a.scale * 1.44269504088896340736f;
-  float out[2][8][4] = {};
-  float maxima[4];
-  float totals[4] = {};
+  const float slack = kSlack / toExponent;
+  float out[Tiles][8][4] = {};
+  float maxima[kGroups];
+  float totals[kGroups] = {};
   SEG_SAM_UNROLL
-  for (int r = 0; r < 4; ++r) maxima[r] = -1e30f;
+  for (int r = 0; r < kGroups; ++r) maxima[r] = -1e30f;
 
-  const int tiles = (a.window + kRowsOfTile - 1) / kRowsOfTile;
-  for (int tile = 0; tile < tiles; ++tile) {
-    if (tile + 1 < tiles) {
-      copyKeys(tile + 1);
-      waitForCopies<1>();
-    } else {
-      waitForCopies<0>();
-    }
+  const int keys = a.window * Slots;
+  SEG_SAM_LOOP
+  for (int tile = 0; tile * kKeys < keys; ++tile) {
+    waitForCopies<0>();
+    // This tile is there, and the one before is read no more.
     synchroniseBlock();
-    const uint16* const keys = stages + tile % 2 * 2 * kTile;
-    const uint16* const values = keys + kTile;
+    if ((tile + 1) * kKeys < keys) copyKeys(tile + 1);
+    SEG_SAM_UNROLL
+    for (int first = 0; first < kKeys; first += Step) {
+      if (first > 0 && tile * kKeys + first >= keys) break;
+      const SharedValues keysOfStep = stages + tile % 2 * 2 * kTile + first * kWidth;
+      const SharedValues values = keysOfStep + kTile;
+      const SharedValues columns = stages + (biasOfLane + lane % 4 * 2) + first % Slots;
+      const SharedValues rows = stages + biasOfLane + kQueries * kPitch + tile * kKeys / Slots + first / Slots;
 
-    float scores[2][8][4];
-    SEG_SAM_UNROLL
-    for (int row = 0; row < kRowsOfTile; ++row) {
+      float scores[Tiles][Step / 8][4];
       SEG_SAM_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        const float ofRow = T::first(biasH[rowOf(r) * kPitch + tile * kRowsOfTile + row]);
+      for (int r = 0; r < kGroups; ++r) {
         SEG_SAM_UNROLL
-        for (int n = 0; n < kPairs; ++n) {
-          scores[r / 2][row * kPairs + n][r % 2 * 2] = ofRow + T::first(columns[r][n]);
-          scores[r / 2][row * kPairs + n][r % 2 * 2 + 1] = ofRow + T::second(columns[r][n]);
+        for (int n = 0; n < Step / 8; ++n) {
+          const uint32 ofColumns = loadWord(columns + r * 8 * kPitch + n % kPairs * 8);
+          scores[r / 2][n][r % 2 * 2] = T::first(ofColumns);
+          scores[r / 2][n][r % 2 * 2 + 1] = T::second(ofColumns);
         }
       }
-    }
-    SEG_SAM_UNROLL
-    for (int step = 0; step < 4; ++step) {
       SEG_SAM_UNROLL
-      for (int n = 0; n < 8; n += 2) {
-        uint32 b[4];
-        loadMatrices(b, keys + at(n * 8 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
+      for (int k = 0; k < 4; ++k) {
         SEG_SAM_UNROLL
-        for (int m = 0; m < 2; ++m) {
-          T::multiply(scores[m][n], q[m][step], b[0], b[1]);
-          T::multiply(scores[m][n + 1], q[m][step], b[2], b[3]);
+        for (int n = 0; n < Step / 8; n += 2) {
+          uint32 b[4];
+          loadMatrices(b, keysOfStep + n * 8 * kWidth + (keyOfLane ^ k * 16));
+          SEG_SAM_UNROLL
+          for (int m = 0; m < Tiles; ++m) {
+            T::multiply(scores[m][n], q[m][k], b[0], b[1]);
+            T::multiply(scores[m][n + 1], q[m][k], b[2], b[3]);
+          }
         }
       }
-    }
 
-    SEG_SAM_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      float most = maxima[r];
+      float ofRows[kGroups][kRows];
+      float most[kGroups];
+      bool exceeds = false;
       SEG_SAM_UNROLL
-      for (int n = 0; n < 8; ++n) {
-        const float* const pair = &scores[r / 2][n][r % 2 * 2];
-        most = fmaxf(most, fmaxf(pair[0], pair[1]));
+      for (int r = 0; r < kGroups; ++r) {
+        most[r] = maxima[r];
+        SEG_SAM_UNROLL
+        for (int row = 0; row < kRows; ++row) {
+          float ofRow = scores[r / 2][row * kPairs][r % 2 * 2];
+          SEG_SAM_UNROLL
+          for (int n = row * kPairs; n < (row + 1) * kPairs; ++n) {
+            const float* const pair = &scores[r / 2][n][r % 2 * 2];
+            ofRow = fmaxf(ofRow, fmaxf(pair[0], pair[1]));
+          }
+          ofRows[r][row] = T::first(loadHalf(rows + r * 8 * kPitch + row));
+          most[r] = fmaxf(most[r], ofRow + ofRows[r][row]);
+        }
+        exceeds = exceeds || most[r] > maxima[r] + slack;
       }
-      most = fmaxf(most, exchange(most, 1));
-      most = fmaxf(most, exchange(most, 2));
-      const float correction = powerOfTwo((maxima[r] - most) * toExponent);
-      const float shift = most * toExponent;
-      maxima[r] = most;
-      float total = 0.0f;
+      if (anyInWarp(exceeds)) {
+        SEG_SAM_UNROLL
+        for (int r = 0; r < kGroups; ++r) {
+          most[r] = fmaxf(most[r], exchange(most[r], 1));
+          most[r] = fmaxf(most[r], exchange(most[r], 2));
+          const float correction = powerOfTwo((maxima[r] - most[r]) * toExponent);
+          maxima[r] = most[r];
+          totals[r] *= correction;
+          SEG_SAM_UNROLL
+          for (int n = 0; n < 8; ++n) {
+            out[r / 2][n][r % 2 * 2] *= correction;
+            out[r / 2][n][r % 2 * 2 + 1] *= correction;
+          }
+        }
+      }
       SEG_SAM_UNROLL
-      for (int n = 0; n < 8; ++n) {
-        float* const pair = &scores[r / 2][n][r % 2 * 2];
-        pair[0] = powerOfTwo(pair[0] * toExponent - shift);
-        pair[1] = powerOfTwo(pair[1] * toExponent - shift);
-        total += pair[0] + pair[1];
-        out[r / 2][n][r % 2 * 2] *= correction;
-        out[r / 2][n][r % 2 * 2 + 1] *= correction;
+      for (int r = 0; r < kGroups; ++r) {
+        SEG_SAM_UNROLL
+        for (int n = 0; n < Step / 8; ++n) {
+          const float shift = (ofRows[r][n / kPairs] - maxima[r]) * toExponent;
+          float* const pair = &scores[r / 2][n][r % 2 * 2];
+          pair[0] = powerOfTwo(pair[0] * toExponent + shift);
+          pair[1] = powerOfTwo(pair[1] * toExponent + shift);
+          totals[r] += pair[0] + pair[1];
+        }
       }
-      totals[r] = totals[r] * correction + total;
-    }
 
-    SEG_SAM_UNROLL
-    for (int step = 0; step < 4; ++step) {
-      uint32 weights[2][4];
       SEG_SAM_UNROLL
-      for (int m = 0; m < 2; ++m) {
+      for (int k = 0; k < Step / 16; ++k) {
+        uint32 weights[Tiles][4];
         SEG_SAM_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const float* const pair = &scores[m][step * 2 + i / 2][i % 2 * 2];
-          weights[m][i] = T::pack(pair[0], pair[1]);
+        for (int m = 0; m < Tiles; ++m) {
+          SEG_SAM_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            const float* const pair = &scores[m][k * 2 + i / 2][i % 2 * 2];
+            weights[m][i] = T::pack(pair[0], pair[1]);
+          }
         }
-      }
-      SEG_SAM_UNROLL
-      for (int n = 0; n < 8; n += 2) {
-        uint32 b[4];
-        loadTransposed(b, values + at(step * 16 + lane % 16, n + lane / 16));
         SEG_SAM_UNROLL
-        for (int m = 0; m < 2; ++m) {
-          T::multiply(out[m][n], weights[m], b[0], b[1]);
-          T::multiply(out[m][n + 1], weights[m], b[2], b[3]);
+        for (int n = 0; n < 8; n += 2) {
+          uint32 b[4];
+          loadTransposed(b, values + k * 16 * kWidth + (valueOfLane ^ n * 8));
+          SEG_SAM_UNROLL
+          for (int m = 0; m < Tiles; ++m) {
+            T::multiply(out[m][n], weights[m], b[0], b[1]);
+            T::multiply(out[m][n + 1], weights[m], b[2], b[3]);
+          }
         }
       }
     }
-    // The next but one tile takes this one's place.
-    synchroniseBlock();
   }
 
   SEG_SAM_UNROLL
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kGroups; ++r) {
     float total = totals[r];
     total += exchange(total, 1);
     total += exchange(total, 2);

@@ -20,6 +20,7 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
   constexpr int kColumns = kWide / 8;
   constexpr float kToExponent = 1.44269504088896340736f;
 
+  const SharedValues all = inShared(shared);
   const int thread = threadIndex();
   const int lane = thread % 32;
   const int firstRow = blockY() * kRows + thread / 32 * 16;
@@ -31,7 +32,7 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
   const int end = tiles * (blockX() + 1) / a.parts;
 
   const auto copyTile = [&](int tile) {
-    uint16* const stage = shared + (tile - begin) % 2 * 2 * kTile;
+    const SharedValues stage = all + (tile - begin) % 2 * 2 * kTile;
     SEG_SAM_LOOP
     for (int i = thread; i < kTile / 8; i += kThreads) {
       const int place = placeOf(i / kColumns, i % kColumns);
@@ -47,7 +48,7 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
     const int row = blockY() * kRows + i / kColumns;
     // Rows past the end are zeros.
     const int64 source = (prompt * a.rows + (row < a.rows ? row : 0)) * kWide + i % kColumns * 8;
-    copyAsync(queries + placeOf(i / kColumns, i % kColumns), a.queries + source, row < a.rows);
+    copyAsync(all + (4 * kTile + placeOf(i / kColumns, i % kColumns)), a.queries + source, row < a.rows);
   }
   copyTile(begin);
 
@@ -62,7 +63,8 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
       waitForCopies<0>();
     }
     synchroniseBlock();
-    const uint16* const keys = shared + (tile - begin) % 2 * 2 * kTile;
+    const int stage = (tile - begin) % 2 * 2 * kTile;
+    const uint16* const keys = shared + stage;
     if (isUsed) {
       float scores[4][4] = {};
       SEG_SAM_UNROLL
@@ -111,7 +113,7 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
         SEG_SAM_UNROLL
         for (int n = 0; n < kColumns; n += 2) {
           uint32 b[4];
-          loadTransposed(b, keys + placeOf(step * 16 + lane % 16, n + lane / 16));
+          loadTransposed(b, all + (stage + placeOf(step * 16 + lane % 16, n + lane / 16)));
           Float16::multiply(out[n], weights, b[0], b[1]);
           Float16::multiply(out[n + 1], weights, b[2], b[3]);
         }

@@ -28,7 +28,9 @@ const char* nameOf(PixelType type) {
   return "";
 }
 
-Kernel kernelOf(PixelType pixel, at::ScalarType type) {
+constexpr std::array<at::ScalarType, 3> kTypes = {at::kFloat, at::kBFloat16, at::kHalf};
+
+Kernel makeKernel(PixelType pixel, at::ScalarType type) {
   const std::string out = type == at::kFloat ? "Float32" : halfName(type);
   return {"cuda/image_input.h",
           std::string("writeInput<") + nameOf(pixel) + ", " + out + ">",
@@ -36,6 +38,17 @@ Kernel kernelOf(PixelType pixel, at::ScalarType type) {
           kThreads,
           /*blocksPerProcessor=*/4,
           /*sharedBytes=*/0};
+}
+
+const Kernel& kernelOf(PixelType pixel, at::ScalarType type) {
+  using OfPixel = std::array<Kernel, kTypes.size()>;
+  const auto all = [](PixelType of) {
+    return OfPixel{makeKernel(of, kTypes[0]), makeKernel(of, kTypes[1]), makeKernel(of, kTypes[2])};
+  };
+  static const std::array<OfPixel, 4> kernels = {all(PixelType::kUint8), all(PixelType::kUint16),
+                                                 all(PixelType::kInt16), all(PixelType::kFloat32)};
+  const auto index = std::find(kTypes.begin(), kTypes.end(), type) - kTypes.begin();
+  return kernels[static_cast<size_t>(pixel)].at(index);
 }
 
 /// Writes all planes of `out` (planes, height, width).

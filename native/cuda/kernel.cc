@@ -1,14 +1,14 @@
 #include "cuda/kernel.h"
 
+#include <ATen/DeviceGuard.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <filesystem>
-#include <map>
 #include <mutex>
-#include <utility>
 #include <vector>
 
+#include "cuda/kernel_cache.h"
 #include "cuda/kernel_sources.h"
 #include "cuda/library.h"
 #include "engine/device.h"
@@ -51,8 +51,9 @@ struct Compiler {
   int (*binarySize)(Program, size_t*) = library.symbol<int(Program, size_t*)>("nvrtcGetCUBINSize");
   int (*binary)(Program, char*) = library.symbol<int(Program, char*)>("nvrtcGetCUBIN");
   int (*destroy)(Program*) = library.symbol<int(Program*)>("nvrtcDestroyProgram");
+  int (*version)(int*, int*) = library.symbol<int(int*, int*)>("nvrtcVersion");
 
-  bool isWhole() const { return create && compile && logSize && log && binarySize && binary && destroy; }
+  bool isWhole() const { return create && compile && logSize && log && binarySize && binary && destroy && version; }
 
   /// libtorch's own library, which may need the compiler; where pip installs the compiler beside libtorch; the
   /// system's.
@@ -86,15 +87,12 @@ int attributeOf(at::Device device, int attribute) {
   return value;
 }
 
-struct Capability {
-  int major;
-  int minor;
-};
+constexpr int kMajorCapability = 75;
+constexpr int kMinorCapability = 76;
 
-Capability capabilityOf(at::Device device) {
-  constexpr int kMajor = 75;
-  constexpr int kMinor = 76;
-  return {attributeOf(device, kMajor), attributeOf(device, kMinor)};
+std::string architectureOf(at::Device device) {
+  return "sm_" + std::to_string(attributeOf(device, kMajorCapability)) +
+         std::to_string(attributeOf(device, kMinorCapability));
 }
 
 std::string sourceOf(const Kernel& kernel) {
@@ -106,7 +104,17 @@ std::string sourceOf(const Kernel& kernel) {
          (takesShared ? ", reinterpret_cast<uint16*>(shared)" : "") + ");\n}\n";
 }
 
-std::string compile(const Kernel& kernel, Capability capability) {
+/// All that a compiled kernel depends on.
+std::string keyOf(const Kernel& kernel, const std::string& architecture) {
+  int major = 0;
+  int minor = 0;
+  compiler().version(&major, &minor);
+  std::string key = architecture + " " + std::to_string(major) + "." + std::to_string(minor) + "\n" + sourceOf(kernel);
+  for (const KernelSource& header : kernelSources()) key += header.text;
+  return key;
+}
+
+std::string compile(const Kernel& kernel, const std::string& architecture) {
   const Compiler& nvrtc = compiler();
   const std::string source = sourceOf(kernel);
   std::vector<const char*> texts;
@@ -119,10 +127,8 @@ std::string compile(const Kernel& kernel, Capability capability) {
   expectSuccess(
       nvrtc.create(&program, source.c_str(), "kernel.cu", static_cast<int>(texts.size()), texts.data(), names.data()),
       "nvrtcCreateProgram");
-  const std::string architecture =
-      "--gpu-architecture=sm_" + std::to_string(capability.major) + std::to_string(capability.minor);
-  const std::array<const char*, 3> options = {architecture.c_str(), "--std=c++17",
-                                              "--device-as-default-execution-space"};
+  const std::string target = "--gpu-architecture=" + architecture;
+  const std::array<const char*, 3> options = {target.c_str(), "--std=c++17", "--device-as-default-execution-space"};
   const int failed = nvrtc.compile(program, options.size(), options.data());
   std::string result;
   size_t size = 0;
@@ -140,16 +146,29 @@ std::string compile(const Kernel& kernel, Capability capability) {
   return result;
 }
 
-void* load(const Kernel& kernel, at::Device device) {
-  if (!runsKernels(device)) throw Error(kDeviceUnavailable, device.str() + " cannot run " + kernel.function);
-  const std::string binary = compile(kernel, capabilityOf(device));
-  // The context of the device is current from here on.
-  const c10::impl::VirtualGuardImpl implementation(device.type());
-  implementation.setDevice(device);
-  at::empty({1}, at::TensorOptions(at::kByte).device(device));
+/// Null where the driver does not take it.
+void* moduleOf(const std::string& binary) {
   void* module = nullptr;
+  return driver().loadModule(&module, binary.data()) == 0 ? module : nullptr;
+}
+
+void* load(const Kernel& kernel, at::Device device) {
+  const std::string reason = whyNoKernels(device);
+  if (!reason.empty()) throw Error(kDeviceUnavailable, device.str() + " cannot run " + kernel.function + ": " + reason);
+  const at::DeviceGuard guard(device);
+  // The device's context is the thread's once libtorch has computed something there.
+  at::zeros({1}, at::TensorOptions(at::kByte).device(device));
+  const std::string architecture = architectureOf(device);
+  const std::string key = keyOf(kernel, architecture);
+  const std::string cached = cachedKernel(key);
+  void* module = cached.empty() ? nullptr : moduleOf(cached);
+  if (module == nullptr) {
+    const std::string binary = compile(kernel, architecture);
+    module = moduleOf(binary);
+    if (module == nullptr) throw Error(kDeviceUnavailable, device.str() + " cannot load " + kernel.function);
+    cacheKernel(key, binary);
+  }
   void* function = nullptr;
-  expectSuccess(driver().loadModule(&module, binary.data()), "cuModuleLoadData");
   expectSuccess(driver().getFunction(&function, module, "kernel"), "cuModuleGetFunction");
   constexpr int kDynamicSharedBytes = 8;
   if (kernel.sharedBytes > 0) {
@@ -159,19 +178,23 @@ void* load(const Kernel& kernel, at::Device device) {
 }
 
 void* functionOf(const Kernel& kernel, at::Device device) {
+  std::atomic<void*>& function = kernel.functions.at(device.index());
+  if (void* const loaded = function.load()) return loaded;
   static std::mutex mutex;
-  static std::map<std::pair<int, std::string>, void*> functions;
   const std::lock_guard lock(mutex);
-  void*& function = functions[{device.index(), kernel.function}];
-  if (function == nullptr) function = load(kernel, device);
-  return function;
+  if (function.load() == nullptr) function.store(load(kernel, device));
+  return function.load();
 }
 
 }  // namespace
 
-bool runsKernels(at::Device device) {
+std::string whyNoKernels(at::Device device) {
+  if (!device.is_cuda()) return "it is no CUDA device";
+  if (!driver().isWhole()) return "libcuda.so.1 was not found or lacks functions";
+  if (!compiler().isWhole()) return "the run-time compiler (libnvrtc) was not found or lacks functions";
   constexpr int kAmpere = 8;
-  return device.is_cuda() && driver().isWhole() && compiler().isWhole() && capabilityOf(device).major >= kAmpere;
+  if (attributeOf(device, kMajorCapability) < kAmpere) return "its compute capability is below 8.0";
+  return "";
 }
 
 int processorsOf(at::Device device) {

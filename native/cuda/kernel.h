@@ -3,17 +3,19 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 
 namespace segsam {
 
-/// A kernel of this folder with its template arguments. Compiled for the device that it runs on, when it is first
-/// needed there, by the run-time compiler that comes with a CUDA libtorch: the addon needs no CUDA to be built.
+/// A kernel of this folder with its template arguments, which lives as long as the process. Compiled for the device
+/// that it runs on, when it is first needed there, by the run-time compiler that comes with a CUDA libtorch: the addon
+/// needs no CUDA to be built.
 struct Kernel {
   /// As `cuda/grid_attention.h`.
   std::string header;
-  /// As `attendGrid<BFloat16, 64>`; takes the arguments and, with `sharedBytes`, shared memory.
+  /// As `attendGrid<BFloat16, 64, 2, 32>`; takes the arguments and, with `sharedBytes`, shared memory.
   std::string function;
   /// The name of the arguments' type.
   std::string arguments;
@@ -21,10 +23,14 @@ struct Kernel {
   /// Blocks that a processor must hold at a time, which limits the registers of a thread.
   int blocksPerProcessor;
   int sharedBytes;
+  /// What was loaded, by the device's index.
+  mutable std::array<std::atomic<void*>, 128> functions{};
 };
 
-/// Whether kernels of this folder can run on a device: one of compute capability 8.0 or later.
-bool runsKernels(at::Device device);
+/// Why kernels of this folder cannot run on a device; empty where they can.
+std::string whyNoKernels(at::Device device);
+
+inline bool runsKernels(at::Device device) { return device.is_cuda() && whyNoKernels(device).empty(); }
 
 /// Multiprocessors of a device of `runsKernels`.
 int processorsOf(at::Device device);
@@ -32,7 +38,7 @@ int processorsOf(at::Device device);
 /// Memory of a CUDA device in bytes; 0 where the driver does not say.
 int64_t memoryOf(at::Device device);
 
-/// Compiles the kernel for a device of `runsKernels`, where it is not yet.
+/// Compiles the kernel and loads it, where it is not yet.
 /// @throws Error DEVICE_UNAVAILABLE
 void prepareKernel(const Kernel& kernel, at::Device device);
 

@@ -36,10 +36,10 @@ SEG_SAM_DEVICE void upscaleMasks(const MaskUpscaling& a, uint16* shared) {
   const int lane = thread % 32;
   const auto placeOf2 = [](int row, int chunk) { return row * kMiddle + ((chunk ^ (row & 7)) << 3); };
   for (int i = thread; i < 4 * kMiddle * kWide / 8; i += kThreads) {
-    copyAsync(weight1 + placeOf(i / (kWide / 8), i % (kWide / 8)), a.weight1 + i * 8, true);
+    copyAsync(inShared(weight1) + placeOf(i / (kWide / 8), i % (kWide / 8)), a.weight1 + i * 8, true);
   }
   for (int i = thread; i < 4 * kLast * kMiddle / 8; i += kThreads) {
-    copyAsync(weight2 + placeOf2(i / (kMiddle / 8), i % (kMiddle / 8)), a.weight2 + i * 8, true);
+    copyAsync(inShared(weight2) + placeOf2(i / (kMiddle / 8), i % (kMiddle / 8)), a.weight2 + i * 8, true);
   }
   commitCopies();
   if (thread < kMiddle) {
@@ -137,8 +137,8 @@ SEG_SAM_DEVICE void upscaleMasks(const MaskUpscaling& a, uint16* shared) {
           SEG_SAM_UNROLL
           for (int n = 0; n < 4; n += 2) {
             uint32 b[4];
-            loadMatrices(b,
-                         weight2 + placeOf2(inner * kLast + n * 8 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
+            loadMatrices(b, inShared(weight2) +
+                                placeOf2(inner * kLast + n * 8 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
             Float16::multiply(last[n], middle[step], b[0], b[1]);
             Float16::multiply(last[n + 1], middle[step], b[2], b[3]);
           }

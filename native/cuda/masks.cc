@@ -7,9 +7,10 @@ namespace segsam {
 
 namespace {
 
-Kernel maskBitsKernel() {
-  return {"cuda/mask_bits.h",       "writeMaskBits",  "MaskBits", /*threads=*/256,
-          /*blocksPerProcessor=*/4, /*sharedBytes=*/0};
+const Kernel& maskBitsKernel() {
+  static const Kernel kernel = {"cuda/mask_bits.h",       "writeMaskBits",  "MaskBits", /*threads=*/256,
+                                /*blocksPerProcessor=*/4, /*sharedBytes=*/0};
+  return kernel;
 }
 
 cuda::MaskAxis axisOf(int64_t size, int64_t covered, int64_t input, int64_t side) {

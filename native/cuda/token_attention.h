@@ -23,6 +23,7 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
   constexpr float kToExponent = 1.44269504088896340736f;
   constexpr float kMasked = -1e30f;
 
+  const SharedValues all = inShared(shared);
   const int thread = threadIndex();
   const int lane = thread % 32;
   const int64 prompt = blockY();
@@ -41,7 +42,7 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
       for (int i = thread; i < kTile / 8; i += kThreads) {
         const int row = first + i / kColumns;
         const bool isThere = row < rows;
-        copyAsync(shared + step % 2 * kTile + placeOf(i / kColumns, i % kColumns),
+        copyAsync(all + (step % 2 * kTile + placeOf(i / kColumns, i % kColumns)),
                   source + (isThere ? row * kWide + i % kColumns * 8 : 0), isThere);
       }
     }
@@ -51,7 +52,7 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
   copyStep(0);
   // What the next step reads, once it is there.
   const auto nextStage = [&] {
-    const uint16* const stage = shared + step % 2 * kTile;
+    const int stage = step % 2 * kTile;
     ++step;
     if (kGroups == 1 && step > 2) return stage;
     synchroniseBlock();
@@ -90,13 +91,13 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
         scores[n][0] = scores[n][2] = isThere ? Float16::first(pair) : kMasked;
         scores[n][1] = scores[n][3] = isThere ? Float16::second(pair) : kMasked;
       }
-      const uint16* const stage = nextStage();
+      const int stage = nextStage();
       SEG_SAM_UNROLL
       for (int piece = 0; piece < kPieces; ++piece) {
         SEG_SAM_UNROLL
         for (int n = 0; n < 8; ++n) {
           multiplyPiece(scores[group * 8 + n], x[0][piece], x[1][piece],
-                        vectorAt(stage + placeOf(n * 8 + lane / 4, piece * 4 + lane % 4)));
+                        vectorAt(shared + stage + placeOf(n * 8 + lane / 4, piece * 4 + lane % 4)));
         }
       }
     }
@@ -141,13 +142,13 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
     }
     SEG_SAM_UNROLL
     for (int group = 0; group < kGroups; ++group) {
-      const uint16* const stage = nextStage();
+      const int stage = nextStage();
       SEG_SAM_UNROLL
       for (int pair = 0; pair < 4; ++pair) {
         SEG_SAM_UNROLL
         for (int n = 0; n < kColumns; n += 2) {
           uint32 b[4];
-          loadTransposed(b, stage + placeOf(pair * 16 + lane % 16, n + lane / 16));
+          loadTransposed(b, all + (stage + placeOf(pair * 16 + lane % 16, n + lane / 16)));
           Float16::multiply(out[n], weights[group * 4 + pair], b[0], b[1]);
           Float16::multiply(out[n + 1], weights[group * 4 + pair], b[2], b[3]);
         }

@@ -32,10 +32,17 @@ struct alignas(16) FourFloats {
   float values[4];
 };
 
-SEG_SAM_DEVICE int threadIndex() { return static_cast<int>(threadIdx.x); }
+/// A block has 1024 at most; that this is no negative number makes divisions by powers of two shorter.
+SEG_SAM_DEVICE int threadIndex() { return static_cast<int>(threadIdx.x & 1023); }
 SEG_SAM_DEVICE int blockX() { return static_cast<int>(blockIdx.x); }
 SEG_SAM_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
 SEG_SAM_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
+
+/// The value in a register, instead of computed again at each use.
+SEG_SAM_DEVICE int kept(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 
 SEG_SAM_DEVICE void synchroniseBlock() { __syncthreads(); }
 
@@ -47,6 +54,9 @@ SEG_SAM_DEVICE uint32 ballot(bool value) { return __ballot_sync(0xffffffffU, val
 
 /// a * b, which is not made one step with what it is added to.
 SEG_SAM_DEVICE float roundedProduct(float a, float b) { return __fmul_rn(a, b); }
+
+/// Whether a lane's is true.
+SEG_SAM_DEVICE bool anyInWarp(bool value) { return __any_sync(0xffffffffU, value); }
 
 SEG_SAM_DEVICE float powerOfTwo(float x) {
   float result;
@@ -69,16 +79,36 @@ SEG_SAM_DEVICE float hyperbolicTangent(float x) {
   return result;
 }
 
-SEG_SAM_DEVICE uint32 sharedAddress(const void* pointer) {
+/// Where values lie in shared memory: a number of half the width of a pointer, which is what addresses are computed in.
+struct SharedValues {
+  uint32 address;
+  SEG_SAM_DEVICE SharedValues operator+(int values) const {
+    return {address + static_cast<uint32>(values) * static_cast<uint32>(sizeof(uint16))};
+  }
+};
+
+SEG_SAM_DEVICE SharedValues inShared(const uint16* values) {
   unsigned long long address;
-  asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
-  return static_cast<uint32>(address);
+  asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(values));
+  return {static_cast<uint32>(address)};
+}
+
+SEG_SAM_DEVICE uint32 loadHalf(SharedValues value) {
+  uint16 half;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(value.address) : "memory");
+  return half;
+}
+
+/// Two values.
+SEG_SAM_DEVICE uint32 loadWord(SharedValues values) {
+  uint32 word;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(values.address) : "memory");
+  return word;
 }
 
 /// Begins to copy 16 bytes of global memory to shared memory, or to write zeros there.
-SEG_SAM_DEVICE void copyAsync(void* shared, const void* global, bool isThere) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global),
-               "r"(isThere ? 16 : 0)
+SEG_SAM_DEVICE void copyAsync(SharedValues target, const void* global, bool isThere) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target.address), "l"(global), "r"(isThere ? 16 : 0)
                : "memory");
 }
 
@@ -93,18 +123,18 @@ SEG_SAM_DEVICE void waitForCopies() {
 
 /// Four matrices of 8 x 8 halves, lanes 8 i to 8 i + 7 giving the rows of the i-th: `words[i]` holds two values of its
 /// row lane / 4.
-SEG_SAM_DEVICE void loadMatrices(uint32 (&words)[4], const uint16* row) {
+SEG_SAM_DEVICE void loadMatrices(uint32 (&words)[4], SharedValues row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(sharedAddress(row))
+               : "r"(row.address)
                : "memory");
 }
 
 /// The same of the matrices' columns.
-SEG_SAM_DEVICE void loadTransposed(uint32 (&words)[4], const uint16* row) {
+SEG_SAM_DEVICE void loadTransposed(uint32 (&words)[4], SharedValues row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(sharedAddress(row))
+               : "r"(row.address)
                : "memory");
 }
 

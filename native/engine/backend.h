@@ -68,6 +68,8 @@ class Backend {
   virtual bool hasTextEncoder() const = 0;
   /// Of all weights.
   virtual int64_t bytes() const = 0;
+  /// Why it computes without the GPU kernels that it could have; empty where it has them, or none are for it.
+  virtual std::string kernelFailure() const { return ""; }
 };
 
 /// @param precision of the image encoder; the other modules are float32

@@ -81,7 +81,7 @@ bool replace(const Module& module, Module part, const Replacement& replacement) 
   if (type.name()->name() != replacement.className || !has(type, replacement.attributes)) return false;
   try {
     for (const Module& other : module.modules()) {
-      if (other.type() == part.type() && replacement.fits != nullptr && !replacement.fits(other)) return false;
+      if (other.type() == part.type() && replacement.fits && !replacement.fits(other)) return false;
     }
     part.define(replacement.source, std::make_shared<OperatorResolver>());
     const auto forward = part.find_method("forward");

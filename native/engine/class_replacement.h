@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,7 +18,7 @@ struct Replacement {
   /// `fused` is this addon's namespace of operators.
   std::string source;
   /// Whether a module of the class has the parts that the source is written for; may throw where it has others.
-  bool (*fits)(const torch::jit::Module& part) = nullptr;
+  std::function<bool(const torch::jit::Module& part)> fits = nullptr;
 };
 
 /// A source with `text` wherever it has `name`.

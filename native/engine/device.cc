@@ -10,6 +10,7 @@
 #include <array>
 #include <filesystem>
 
+#include "cuda/kernel.h"
 #include "cuda/library.h"
 #include "engine/brgemm_context.h"
 #include "engine/failure.h"
@@ -216,6 +217,9 @@ std::string libtorchFile() {
 
 RuntimeInfo runtimeInfo() {
   CudaState cuda = cudaState();
+  for (CudaDevice& device : cuda.devices) {
+    device.kernelError = whyNoKernels(at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device.index)));
+  }
   const std::string library = libtorchFile();
   std::error_code ignored;
   const std::filesystem::path path = std::filesystem::canonical(library, ignored);

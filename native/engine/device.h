@@ -46,6 +46,8 @@ struct CudaDevice {
   std::string name;
   int index;
   int majorCapability;
+  /// Why the kernels of `cuda/` cannot run there; empty where they can.
+  std::string kernelError{};
 };
 
 struct RuntimeInfo {

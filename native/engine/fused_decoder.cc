@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "cuda/decoder.h"
+#include "cuda/kernel.h"
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
+#include "error.h"
 
 namespace segsam {
 
@@ -262,14 +264,14 @@ std::vector<Replacement> replacements(const std::string& attention, const std::s
   return all;
 }
 
-bool fitsCuda(const Module& module, at::Device device) {
+bool fitsCuda(const Module& module) {
   if (!module.hasattr("mask_decoder") || !module.hasattr("semantic_decoder")) return false;
   const Module decoder = module.attr("mask_decoder").toModule();
   if (!drawsAsSam(decoder) || !drawsAsSam(module.attr("semantic_decoder").toModule())) return false;
   const int64_t width = decoder.attr("iou_token").toModule().attr("weight").toTensor().size(1);
   const Module attention = decoder.attr("transformer").toModule().attr("final_attn_token_to_image").toModule();
   const int64_t side = module.attr("prompt_encoder").toModule().attr("grid").toInt();
-  return decodesOnCuda(device, width, attention.attr("num_heads").toInt(), side);
+  return decodesOnCuda(width, attention.attr("num_heads").toInt(), side);
 }
 
 /// Classes of the parts whose names are among those of `all`, which say what takes their place.
@@ -293,9 +295,23 @@ void narrow(const Module& decoder, std::initializer_list<const char*> parts) {
   }
 }
 
-int64_t fuseOnCuda(Module& module, at::Device device) {
-  if (!fitsCuda(module, device)) return 0;
-  prepareDecoder(device);
+/// @return why the kernels cannot run there; empty where they can
+std::string failureOf(at::Device device) {
+  const std::string reason = whyNoKernels(device);
+  if (!reason.empty()) return reason;
+  try {
+    prepareDecoder(device);
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+int64_t fuseOnCuda(Module& module, at::Device device, std::string* failure) {
+  if (!fitsCuda(module)) return 0;
+  const std::string reason = failureOf(device);
+  if (failure != nullptr) *failure = reason;
+  if (!reason.empty()) return 0;
   const std::vector<Replacement> all = decoderOfCuda(at::kHalf);
   // Of the parts, all compute in float16 or none.
   Module fused = module.clone();
@@ -315,8 +331,8 @@ std::vector<Replacement> decoderOfCuda(at::ScalarType type) {
                       vectorsOfCuda(), type == at::kHalf);
 }
 
-int64_t fuseDecoder(Module& module, at::Device device, bool rounded) {
-  if (device.is_cuda()) return rounded ? fuseOnCuda(module, device) : 0;
+int64_t fuseDecoder(Module& module, at::Device device, bool rounded, std::string* failure) {
+  if (device.is_cuda()) return rounded ? fuseOnCuda(module, device, failure) : 0;
   if (!device.is_cpu() || !packsLinears()) return 0;
   return replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded));
 }

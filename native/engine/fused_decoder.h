@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/class_replacement.h"
@@ -18,9 +19,10 @@ namespace segsam {
 /// @param module a copy takes its place on CUDA
 /// @param device where the module is to run
 /// @param rounded whether products over the image take fewer bits than float32
+/// @param failure set to why a GPU that the decoders fit does not compute so, where it is not null
 /// @return how many classes were changed; none where a module has no such classes, or others of that name, or where
 ///     the operators would not be faster
-int64_t fuseDecoder(torch::jit::Module& module, at::Device device, bool rounded);
+int64_t fuseDecoder(torch::jit::Module& module, at::Device device, bool rounded, std::string* failure = nullptr);
 
 /// What replaces the decoders' classes on CUDA, with tokens and image of `type`: float16, or float32 for tests without
 /// a GPU.

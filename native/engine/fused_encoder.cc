@@ -1,14 +1,18 @@
 #include "engine/fused_encoder.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/encoder_block.h"
+#include "cuda/kernel.h"
 #include "engine/brgemm_context.h"
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
 #include "engine/quantised_weight.h"
+#include "error.h"
 
 namespace segsam {
 
@@ -118,8 +122,11 @@ bool fitsBytes(const Module& block) {
 }
 
 /// @param operands the methods that give the operators' operands
-Replacement blockOf(const std::string& operands, bool (*fits)(const Module&)) {
-  return {"Block", {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"}, operands + kBlock, fits};
+Replacement blockOf(const std::string& operands, std::function<bool(const Module&)> fits) {
+  return {"Block",
+          {"norm1", "attn", "norm2", "mlp", "window", "has_adapter", "Adapter"},
+          operands + kBlock,
+          std::move(fits)};
 }
 
 /// @param packed how a weight becomes what the operators take
@@ -134,16 +141,23 @@ int64_t sideOf(const Module& block) {
   return window > 0 ? window : (positions + 1) / 2;
 }
 
-bool fitsCuda(const Module& block) {
+/// @param failure set to why a block that the kernels are for does not get them
+bool fitsCuda(const Module& block, at::Device device, std::string& failure) {
   if (!fits(block)) return false;
   const Module attention = block.attr("attn").toModule();
   const at::Tensor weight = attention.attr("proj").toModule().attr("weight").toTensor();
   const int64_t width = weight.size(0);
   const int64_t heads = attention.attr("num_heads").toInt();
   const int64_t side = sideOf(block);
-  if (!attendsOnCuda(weight.device(), weight.scalar_type(), width, heads, side)) return false;
-  prepareBlock(weight.device(), weight.scalar_type(), width, side);
-  return true;
+  if (!attendsOnCuda(weight.scalar_type(), width, heads, side)) return false;
+  failure = whyNoKernels(device);
+  if (!failure.empty()) return false;
+  try {
+    prepareBlock(device, weight.scalar_type(), width, side);
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+  return failure.empty();
 }
 
 bool takesPatches(const Module& embedding) {
@@ -156,10 +170,14 @@ bool takesPatches(const Module& embedding) {
 
 }  // namespace
 
-int64_t fuseEncoder(const Module& module, at::Device device, at::ScalarType type) {
+int64_t fuseEncoder(const Module& module, at::Device device, at::ScalarType type, std::string* failure) {
   if (device.is_cuda()) {
-    return replaceClasses(module,
-                          {blockOf(kOperandsOfCuda, fitsCuda), {"PatchEmbed", {"proj"}, kPatchEmbed, takesPatches}});
+    std::string found;
+    const auto fitsDevice = [&](const Module& block) { return fitsCuda(block, device, found); };
+    const int64_t changed = replaceClasses(
+        module, {blockOf(kOperandsOfCuda, fitsDevice), {"PatchEmbed", {"proj"}, kPatchEmbed, takesPatches}});
+    if (failure != nullptr) *failure = found;
+    return changed;
   }
   if (!device.is_cpu() || !packsLinears()) return 0;
   if (type != at::kFloat && !(type == at::kBFloat16 && multipliesPackedBf16())) return 0;

@@ -68,6 +68,7 @@ class Model {
   bool hasTextEncoder() const { return backend_->hasTextEncoder(); }
   bool decodesBinary() const { return backend_->decodesBinary(); }
   int64_t bytes() const { return backend_->bytes(); }
+  std::string kernelFailure() const { return backend_->kernelFailure(); }
   Backend& backend() { return *backend_; }
   const std::shared_ptr<SceneMeter>& scenes() const { return scenes_; }
 

@@ -13,6 +13,7 @@
 
 #include "engine/attention.h"
 #include "engine/backend.h"
+#include "engine/constants.h"
 #include "engine/failure.h"
 #include "engine/fused_decoder.h"
 #include "engine/fused_encoder.h"
@@ -86,19 +87,22 @@ class FrozenModule {
 
   int64_t bytes() const { return bytes_; }
 
+  const std::string& kernelFailure() const { return kernelFailure_; }
+
  private:
   void load(const std::vector<Signature>& methods, at::Device device, const Arithmetic& arithmetic) {
     const at::NoGradGuard noGrad;
-    Module module = torch::jit::load(path_, device, /*load_debug_files=*/false);
+    // For CUDA too: freezing compares and computes thousands of small constants, each of which a GPU is waited for.
+    Module module = torch::jit::load(path_, at::kCPU, /*load_debug_files=*/false);
     module.eval();
     if (arithmetic.inBytes && fuseEncoderInBytes(module) == 0) {
       throw Error(kInvalidArgument,
                   "precision int8: " + path_ + " has no blocks that can compute so. Use precision auto");
     }
     convert(module, arithmetic.type);
-    if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type);
+    if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type, &kernelFailure_);
     if (device.is_cpu()) fuseAttention(module);
-    fuseDecoder(module, device, arithmetic.rounded);
+    fuseDecoder(module, device, arithmetic.rounded, &kernelFailure_);
     std::vector<std::string> preserved;
     for (const Signature& signature : methods) {
       const auto method = module.find_method(signature.method);
@@ -111,6 +115,7 @@ class FrozenModule {
       if (signature.method != std::string("forward")) preserved.emplace_back(signature.method);
     }
     module_ = torch::jit::freeze_module(module, preserved);
+    if (!device.is_cpu()) moveTo(device);
     PackedWeights packed;
     for (const Signature& signature : methods) {
       if (signature.isOptional && !has(signature.method)) continue;
@@ -118,6 +123,12 @@ class FrozenModule {
       torch::jit::OptimizeFrozenGraph(graph);
       if (device.is_cpu()) packLinears(*graph, packed);
     }
+  }
+
+  void moveTo(at::Device device) {
+    ConstantMover mover(device);
+    mover.move(module_);
+    for (const torch::jit::Method& method : module_.get_methods()) mover.move(*method.graph()->block());
   }
 
   /// Sets the type of every floating-point tensor, parameters, buffers and plain attributes alike; integers stay.
@@ -135,6 +146,7 @@ class FrozenModule {
   bool isOnCpu_;
   Module module_;
   int64_t bytes_ = 0;
+  std::string kernelFailure_;
 };
 
 class TorchScriptBackend : public Backend {
@@ -182,6 +194,10 @@ class TorchScriptBackend : public Backend {
   bool decodesBinary() const override { return decoder_.has("decode_binary"); }
 
   bool hasTextEncoder() const override { return text_.has_value(); }
+
+  std::string kernelFailure() const override {
+    return encoder_.kernelFailure().empty() ? decoder_.kernelFailure() : encoder_.kernelFailure();
+  }
 
   int64_t bytes() const override { return encoder_.bytes() + decoder_.bytes() + (text_ ? text_->bytes() : 0); }
 

@@ -32,6 +32,7 @@ Napi::Value runtimeInfoFunction(const Napi::CallbackInfo& info) {
       const auto device = Napi::Object::New(env);
       device.Set("name", runtime.cudaDevices[i].name);
       device.Set("index", runtime.cudaDevices[i].index);
+      device.Set("kernelError", runtime.cudaDevices[i].kernelError);
       devices.Set(i, device);
     }
     const auto result = Napi::Object::New(env);

@@ -331,31 +331,35 @@ void ModelHandle::dispose() {
 
 Napi::Function modelClass(Napi::Env env) {
   return defineClass<ModelObject>(
-      env, {staticMethod("load", load), method("embedText", embedText), method("prepareClasses", prepareClasses),
-            method("encode", encode), method("stats", stats), method("restore", restore),
-            method("dispose",
-                   [](const Napi::CallbackInfo& info) -> Napi::Value {
-                     unwrap<ModelObject>(info.This()).handle->dispose();
-                     return info.Env().Undefined();
-                   }),
-            getter("device",
-                   [](const Napi::CallbackInfo& info) -> Napi::Value {
-                     return Napi::String::New(info.Env(),
-                                              unwrap<ModelObject>(info.This()).handle->options().device.str());
-                   }),
-            getter("precision",
-                   [](const Napi::CallbackInfo& info) -> Napi::Value {
-                     const Precision precision = unwrap<ModelObject>(info.This()).handle->options().precision;
-                     return Napi::String::New(info.Env(), kPrecisions[static_cast<int>(precision)].name);
-                   }),
-            getter("decodesBinary",
-                   [](const Napi::CallbackInfo& info) -> Napi::Value {
-                     return Napi::Boolean::New(info.Env(),
-                                               unwrap<ModelObject>(info.This()).handle->model()->decodesBinary());
-                   }),
-            getter("disposed", [](const Napi::CallbackInfo& info) -> Napi::Value {
-              return Napi::Boolean::New(info.Env(), unwrap<ModelObject>(info.This()).handle->disposed());
-            })});
+      env,
+      {staticMethod("load", load), method("embedText", embedText), method("prepareClasses", prepareClasses),
+       method("encode", encode), method("stats", stats), method("restore", restore),
+       method("dispose",
+              [](const Napi::CallbackInfo& info) -> Napi::Value {
+                unwrap<ModelObject>(info.This()).handle->dispose();
+                return info.Env().Undefined();
+              }),
+       getter("device",
+              [](const Napi::CallbackInfo& info) -> Napi::Value {
+                return Napi::String::New(info.Env(), unwrap<ModelObject>(info.This()).handle->options().device.str());
+              }),
+       getter("precision",
+              [](const Napi::CallbackInfo& info) -> Napi::Value {
+                const Precision precision = unwrap<ModelObject>(info.This()).handle->options().precision;
+                return Napi::String::New(info.Env(), kPrecisions[static_cast<int>(precision)].name);
+              }),
+       getter("decodesBinary",
+              [](const Napi::CallbackInfo& info) -> Napi::Value {
+                return Napi::Boolean::New(info.Env(),
+                                          unwrap<ModelObject>(info.This()).handle->model()->decodesBinary());
+              }),
+       getter("kernelFailure",
+              [](const Napi::CallbackInfo& info) -> Napi::Value {
+                return Napi::String::New(info.Env(), unwrap<ModelObject>(info.This()).handle->model()->kernelFailure());
+              }),
+       getter("disposed", [](const Napi::CallbackInfo& info) -> Napi::Value {
+         return Napi::Boolean::New(info.Env(), unwrap<ModelObject>(info.This()).handle->disposed());
+       })});
 }
 
 Napi::Function classSetClass(Napi::Env env) {

@@ -67,10 +67,11 @@ at::Tensor attended(const at::Tensor& qkv, const at::Tensor& bias, const at::Ten
       .narrow(2, 0, grid);
 }
 
-template <class T, int Slots>
-double errorOfAttention(int64_t batch, int64_t grid, int64_t window, int64_t heads) {
+/// @param spread of the values; the scores' grows with its square
+template <class T, int Slots, int Tiles = 2, int Step = 32>
+double errorOfAttention(int64_t batch, int64_t grid, int64_t window, int64_t heads, double spread = 1.5) {
   at::manual_seed(1);
-  const at::Tensor qkv = at::randn({batch, grid, grid, 3, heads, 64}).mul(1.5).to(kType<T>);
+  const at::Tensor qkv = at::randn({batch, grid, grid, 3, heads, 64}).mul(spread).to(kType<T>);
   const at::Tensor bias = at::randn({3, heads, 64}).to(kType<T>);
   const at::Tensor tableH = at::randn({2 * window - 1, 64}).mul(0.2).to(kType<T>);
   const at::Tensor tableW = at::randn({2 * window - 1, 64}).mul(0.2).to(kType<T>);
@@ -84,7 +85,8 @@ double errorOfAttention(int64_t batch, int64_t grid, int64_t window, int64_t hea
   std::vector<Vector> shared(gridAttentionBytes(Slots) / sizeof(Vector));
   const std::array<int, 3> blocks = {static_cast<int>((window * Slots + 127) / 128), static_cast<int>(heads),
                                      static_cast<int>(batch * perRow * perRow)};
-  runGrid(blocks, 128, [&] { attendGrid<T, Slots>(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  runGrid(blocks, 256 / Tiles,
+          [&] { attendGrid<T, Slots, Tiles, Step>(arguments, reinterpret_cast<uint16*>(shared.data())); });
   const auto wide = [](const at::Tensor& tensor) { return tensor.to(at::kDouble); };
   return relativeError(out, attended(wide(qkv), wide(bias), wide(tableH), wide(tableW), window, scale));
 }
@@ -151,8 +153,15 @@ TEST("attention of a grid on CUDA is that of the formula") {
   EXPECT_NEAR(window, 0, 0.01);
   EXPECT_NEAR((errorOfAttention<Float16, 16>(2, 16, 16, 1)), 0, 0.002);
   EXPECT_NEAR((errorOfAttention<Float16, 16>(1, 9, 5, 1)), 0, 0.002);
-  EXPECT_NEAR((errorOfAttention<Float16, 32>(1, 32, 32, 1)), 0, 0.002);
+  EXPECT_NEAR((errorOfAttention<Float16, 32, 2, 64>(1, 32, 32, 1)), 0, 0.002);
   EXPECT_NEAR((errorOfAttention<BFloat16, 64>(1, 33, 33, 1)), 0, 0.01);
+  // Scores of up to hundreds, in which the running maxima grow often.
+  EXPECT_NEAR((errorOfAttention<Float16, 16>(1, 14, 14, 1, 8)), 0, 0.002);
+  EXPECT_NEAR((errorOfAttention<BFloat16, 64>(1, 33, 33, 1, 4)), 0, 0.01);
+  EXPECT_NEAR((errorOfAttention<Float16, 64, 2, 64>(1, 33, 33, 1, 4)), 0, 0.002);
+  EXPECT_NEAR((errorOfAttention<Float16, 16, 2, 64>(1, 14, 14, 1, 5)), 0, 0.002);
+  EXPECT_NEAR((errorOfAttention<Float16, 64, 1, 64>(1, 33, 33, 1, 4)), 0, 0.002);
+  EXPECT_NEAR((errorOfAttention<Float16, 16, 1, 32>(1, 20, 14, 1, 5)), 0, 0.002);
 }
 
 TEST("layer norm of rows on CUDA is that of libtorch") {

@@ -145,6 +145,7 @@ inline int threadIndex() { return EmulatedBlock::running()->thread(); }
 inline int blockX() { return EmulatedBlock::running()->block(0); }
 inline int blockY() { return EmulatedBlock::running()->block(1); }
 inline int blockZ() { return EmulatedBlock::running()->block(2); }
+inline int kept(int value) { return value; }
 inline void synchroniseBlock() { EmulatedBlock::running()->waitForBlock(); }
 
 inline float exchange(float value, int mask) {
@@ -159,27 +160,44 @@ inline uint32 ballot(bool value) {
 }
 
 inline float roundedProduct(float a, float b) { return a * b; }
+
+inline bool anyInWarp(bool value) {
+  const auto values = EmulatedBlock::running()->shareInWarp(value);
+  return std::find(values.begin(), values.end(), true) != values.end();
+}
+
 inline float powerOfTwo(float x) { return std::exp2(x); }
 inline float inverseRoot(float x) { return 1.0f / std::sqrt(x); }
 inline float hyperbolicTangent(float x) { return std::tanh(x); }
 inline float errorFunction(float x) { return std::erf(x); }
 
+struct SharedValues {
+  uint16* values;
+  SharedValues operator+(int count) const { return {values + count}; }
+};
+
+inline SharedValues inShared(uint16* values) { return {values}; }
+
+inline uint32 loadHalf(SharedValues value) { return *value.values; }
+
+inline uint32 loadWord(SharedValues values) { return *reinterpret_cast<const uint32*>(values.values); }
+
 /// At once: that a kernel waits long enough is for a GPU to show.
-inline void copyAsync(void* shared, const void* global, bool isThere) {
-  isThere ? std::memcpy(shared, global, 16) : std::memset(shared, 0, 16);
+inline void copyAsync(SharedValues target, const void* global, bool isThere) {
+  isThere ? std::memcpy(target.values, global, 16) : std::memset(target.values, 0, 16);
 }
 inline void commitCopies() {}
 template <int Pending>
 inline void waitForCopies() {}
 
-inline void loadMatrices(uint32 (&words)[4], const uint16* row) {
-  const auto rows = EmulatedBlock::running()->shareInWarp(row);
+inline void loadMatrices(uint32 (&words)[4], SharedValues row) {
+  const auto rows = EmulatedBlock::running()->shareInWarp(row.values);
   const int lane = threadIndex() % 32;
   for (int i = 0; i < 4; ++i) std::memcpy(&words[i], rows[i * 8 + lane / 4] + lane % 4 * 2, sizeof(uint32));
 }
 
-inline void loadTransposed(uint32 (&words)[4], const uint16* row) {
-  const auto rows = EmulatedBlock::running()->shareInWarp(row);
+inline void loadTransposed(uint32 (&words)[4], SharedValues row) {
+  const auto rows = EmulatedBlock::running()->shareInWarp(row.values);
   const int lane = threadIndex() % 32;
   for (int i = 0; i < 4; ++i) {
     const uint32 first = rows[i * 8 + lane % 4 * 2][lane / 4];

@@ -2,6 +2,9 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <ftw.h>
+
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
@@ -70,7 +73,12 @@ TinyBundle::TinyBundle() {
   textEncoder().save(folder_ + "/text_encoder.pt");
 }
 
-TinyBundle::~TinyBundle() { std::filesystem::remove_all(folder_); }
+// Not by std::filesystem::remove_all, of which some versions of libtorch have a broken one.
+TinyBundle::~TinyBundle() {
+  nftw(
+      folder_.c_str(), [](const char* path, const struct stat*, int, FTW*) { return remove(path); },
+      /*nopenfd=*/4, FTW_DEPTH | FTW_PHYS);
+}
 
 segsam::ModelFiles TinyBundle::files() const {
   return {folder_ + "/encoder.pt", folder_ + "/decoder.pt", folder_ + "/text_encoder.pt"};
