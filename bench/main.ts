@@ -14,6 +14,7 @@ import { memory } from './scenarios/memory.js'
 import { overhead } from './scenarios/overhead.js'
 import { single } from './scenarios/single.js'
 import { startUp } from './scenarios/start-up.js'
+import { throughput } from './scenarios/throughput.js'
 import { FIXTURE, isMade, readSize, type Size } from './size.js'
 
 if (process.argv.includes('--help')) {
@@ -78,6 +79,7 @@ function madeSizes({ sizes, cache, device }: Options, python: string | null): Si
 async function measure(bench: Bench, size: Size) {
   if (bench.wants('encode') || bench.wants('decode') || bench.wants('click')) await single(bench, size)
   const isSmall = size.imageSize <= 256
+  if (bench.wants('throughput') && bench.options.device === 'cuda') await throughput(bench, size)
   if (bench.wants('start-up')) await startUp(bench, size)
   if (bench.wants('overhead') && size.name !== FIXTURE && bench.options.device === 'cpu') await overhead(bench, size)
   if (bench.wants('callers') && isSmall) await callers(bench, size)

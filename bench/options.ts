@@ -1,7 +1,16 @@
 import { parseArgs } from 'node:util'
 import { FIXTURE } from './size.js'
 
-export const SCENARIOS = ['encode', 'decode', 'click', 'overhead', 'callers', 'start-up', 'memory'] as const
+export const SCENARIOS = [
+  'encode',
+  'decode',
+  'click',
+  'throughput',
+  'overhead',
+  'callers',
+  'start-up',
+  'memory',
+] as const
 export type Scenario = (typeof SCENARIOS)[number]
 export const SIZES = ['tiny-256', 'vit_b-256', 'vit_b-512', 'vit_b-1024'] as const
 

@@ -29,7 +29,14 @@ export interface Machine {
   flags: string[]
   node: string
   /** Measured, `null` without a Python that has torch. */
-  rates: { fp32Flops: number; bf16Flops: number | null; copyBytes: number; threads: number } | null
+  rates: {
+    fp32Flops: number
+    bf16Flops: number | null
+    copyBytes: number
+    threads: number
+    /** What was measured where that is no processor. */
+    gpu?: string | null
+  } | null
   /** Load of the system when the run began. */
   load: number
 }

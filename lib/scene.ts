@@ -417,29 +417,39 @@ export class Scene {
     const trained = this.#manifest.semantic === 'trained'
     const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
       const row = place * perPrompt + m
-      return {
-        mask: new Mask(width, height, masks.subarray(m * width * height, (m + 1) * width * height)),
-        predictedIou: decoded.iou[row]!,
-        agreement: trained ? decoded.agreement[row]! : null,
-        logits: decoded.logits.slice(row * low, (row + 1) * low),
-      }
+      return lazily(
+        {
+          mask: new Mask(width, height, masks.subarray(m * width * height, (m + 1) * width * height)),
+          predictedIou: decoded.iou[row]!,
+          agreement: trained ? decoded.agreement[row]! : null,
+        },
+        'logits',
+        () => decoded.logits.slice(row * low, (row + 1) * low),
+      )
     })
     const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
-    return {
-      ...best,
+    const { mask, predictedIou, agreement } = best
+    const hit = {
+      mask,
+      predictedIou,
+      agreement,
       masks: proposals,
-      ...(trained ? this.#semantic(decoded, place) : { semanticMask: null, semanticLogits: null }),
       ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
     }
+    return lazily(
+      lazily(
+        trained ? { ...hit, semanticMask: this.#semanticMask(decoded, place) } : { ...hit, semanticMask: null },
+        'logits',
+        () => best.logits,
+      ),
+      'semanticLogits',
+      () => (trained ? decoded.semanticLogits.slice(place * low, (place + 1) * low) : null),
+    )
   }
 
-  #semantic({ semanticMasks, semanticLogits }: Decoded, place: number) {
+  #semanticMask({ semanticMasks }: Decoded, place: number) {
     const pixels = this.width * this.height
-    const low = this.#manifest.mask_size ** 2
-    return {
-      semanticMask: new Mask(this.width, this.height, semanticMasks.subarray(place * pixels, (place + 1) * pixels)),
-      semanticLogits: semanticLogits.slice(place * low, (place + 1) * low),
-    }
+    return new Mask(this.width, this.height, semanticMasks.subarray(place * pixels, (place + 1) * pixels))
   }
 
   #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
@@ -456,6 +466,19 @@ export class Scene {
       others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
     }
   }
+}
+
+/**
+ * `target` with a property that is computed when it is first read: most logits never are, and copying those of many
+ * prompts takes longer than decoding them does on a GPU.
+ */
+function lazily<T extends object, Name extends string, Value>(target: T, name: Name, compute: () => Value) {
+  let known: { value: Value } | undefined
+  const get = () => {
+    known ??= { value: compute() }
+    return known.value
+  }
+  return Object.defineProperty(target, name, { enumerable: true, configurable: true, get }) as T & Record<Name, Value>
 }
 
 function checkThreshold(threshold: number) {

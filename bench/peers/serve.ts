@@ -27,6 +27,7 @@ interface Message {
   op: string
   size: Size
   prompts: number
+  call: 'encode' | 'decode'
   callers: number
   requests: number
   out: string
@@ -74,6 +75,8 @@ async function answerTo(peer: Peer, message: Message, requireMs: number): Promis
       }
     case 'encodeOriginal':
       return { ms: await timed(() => peer.encodeOriginal()) }
+    case 'atOnce':
+      return { ms: (await timed(() => atOnce(peer, message))) / message.requests }
     case 'callers':
       return callers(peer, message.callers, message.requests)
     case 'decodes': {
@@ -99,6 +102,15 @@ async function timed(call: () => Promise<void>): Promise<number> {
   const started = performance.now()
   await call()
   return performance.now() - started
+}
+
+/** `requests` calls, `callers` of them in flight. */
+async function atOnce(peer: Peer, { call, prompts, callers, requests }: Message): Promise<void> {
+  let left = requests
+  const one = async () => {
+    while (left-- > 0) await (call === 'encode' ? peer.encode() : peer.decode(prompts))
+  }
+  await Promise.all(Array.from({ length: callers }, one))
 }
 
 /** Each caller asks again as soon as it is answered, until `requests` have been asked for in all. */

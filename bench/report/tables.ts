@@ -17,6 +17,7 @@ export function machineTable({ machine, date, loaded, peers, quick }: Results): 
     ['processor', `${machine.cpu}, ${machine.cores} cores, ${(machine.memory / 2 ** 30).toFixed(0)} GiB`],
     ['instruction sets', machine.flags.join(', ')],
     ['load when it began', machine.load.toFixed(2)],
+    ...(rates?.gpu ? [['GPU, which the rates below are of', rates.gpu] as [string, string]] : []),
     ['fp32 matrix products', rates ? `${giga(rates.fp32Flops)} GFLOP/s` : 'not measured'],
     ['bf16 matrix products', rates?.bf16Flops ? `${giga(rates.bf16Flops)} GFLOP/s` : 'not in hardware'],
     ['copying', rates ? `${giga(rates.copyBytes)} GB/s read and written` : 'not measured'],

@@ -1,9 +1,9 @@
 """PyTorch as a peer of the benchmark: answers requests, one JSON a line, with the milliseconds that each took.
 
-    python models/peers/serve.py eager|compile|compile-bf16
+    python models/peers/serve.py eager|eager-bf16|compile|compile-bf16
 
 ViT-B is Hugging Face's `SamModel`, tiny our own module. With `compile` the encoder is compiled, and the decoder runs
-eagerly.
+eagerly; with `eager-bf16` both are computed in bf16, the decoder by autocast.
 """
 
 import contextlib
@@ -50,7 +50,8 @@ class Peer:
             encoder = self.segsam.image_encoder
             self.tokens = self.read(folder / "tokens.f32", size["tokens"])
             self.summary = self.read(folder / "summary.f32", [1, 1, size["tokens"][2]])
-        self.encoder = torch.compile(encoder.to(self.dtype)) if self.compiled else encoder
+        encoder = encoder.to(self.dtype)
+        self.encoder = torch.compile(encoder) if self.compiled else encoder
         self.values = self.read(folder / "pixel_values.f32", [1, 3, side, side])
         self.original = self.test_original(size["originalSide"])
         return {"torch": torch.__version__}
@@ -70,6 +71,12 @@ class Peer:
 
     def decoded(self, features: list[Tensor], points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (P, 3, h, h) and IoU (P, 3)."""
+        reduced = self.dtype != torch.float32 and not self.compiled
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=reduced):
+            logits, iou = self.decoded_in_type(features, points, labels)
+        return logits.float(), iou.float()
+
+    def decoded_in_type(self, features: list[Tensor], points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.sam is not None:
             out = self.sam(
                 image_embeddings=features[0], input_points=points.unsqueeze(0), input_labels=labels.unsqueeze(0)
@@ -88,6 +95,11 @@ class Peer:
     def clicks(self, side: int, count: int) -> tuple[Tensor, Tensor]:
         points, labels = self.prompts_for(side, count)
         return points.to(DEVICE), labels.to(DEVICE)
+
+    def at_once(self, message: dict) -> None:
+        """Many calls, none of which is waited for."""
+        for _ in range(message["requests"]):
+            self.encode(message) if message["call"] == "encode" else self.decode(message)
 
     def encode_original(self, message: dict) -> None:
         side = self.size["imageSize"]
@@ -123,6 +135,7 @@ def machine() -> dict:
         "copyBytes": copy_rate(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if DEVICE.type == "cuda" else None,
     }
 
 
@@ -161,6 +174,8 @@ def answer(peer: Peer, message: dict, require_ms: float) -> dict:
         notes: dict = {}
         ms = seconds(lambda: notes.update(peer.load(message["size"]))) * 1e3
         return {"ms": ms, "requireMs": require_ms, "notes": notes}
+    if op == "atOnce":
+        return {"ms": seconds(lambda: peer.at_once(message)) * 1e3 / message["requests"]}
     calls = {
         "encode": peer.encode,
         "decode": peer.decode,

@@ -130,6 +130,37 @@ constexpr int tokenAttentionBytes() { return 2 * 2 * 64 * 256; }
 /// The channel at a place of `TokenAttention::values`: the products of 4 lanes are then 8 channels each.
 constexpr int channelOf(int place) { return place / 32 * 32 + place % 8 / 2 * 8 + place % 32 / 8 * 2 + place % 2; }
 
+/// Of `normTokens`.
+struct TokenNorm {
+  /// (rows, 256), as all of them.
+  const uint16* x;
+  /// Null: nothing is added; likewise the positions.
+  const uint16* added;
+  /// (256)
+  const uint16* weight;
+  const uint16* bias;
+  const uint16* positions;
+  uint16* out;
+  uint16* positioned;
+  int rows;
+  float epsilon;
+};
+
+/// Of `embedPoints`.
+struct PointTokens {
+  /// (R, 2) in pixels of the input, and (R): -1 for none, or 0 to 3.
+  const float* points;
+  const int64* labels;
+  /// (2, halfWidth)
+  const float* matrix;
+  /// (5, 2 * halfWidth): of labels 0 to 3, and of none.
+  const float* table;
+  /// (R, 2 * halfWidth)
+  float* out;
+  float side;
+  int halfWidth;
+};
+
 /// Of `upscaleMasks`.
 struct MaskUpscaling {
   /// (P, side * side, 256)

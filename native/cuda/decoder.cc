@@ -44,6 +44,16 @@ const Kernel& tokenAttention(int64_t tokens) {
   return kernels[(tokens - 1) / 8];
 }
 
+const Kernel& tokenNorm() {
+  static const Kernel kernel = {"cuda/token_rows.h", "normTokens", "TokenNorm", 128, 4, 0};
+  return kernel;
+}
+
+const Kernel& pointTokens() {
+  static const Kernel kernel = {"cuda/token_rows.h", "embedPoints", "PointTokens", 128, 4, 0};
+  return kernel;
+}
+
 const Kernel& maskUpscaling() {
   static const Kernel kernel = {"cuda/mask_upscaling.h",   "upscaleMasks", "MaskUpscaling", 256, 1,
                                 cuda::maskUpscalingBytes()};
@@ -81,6 +91,8 @@ void prepareDecoder(at::Device device) {
   prepareKernel(tokenAttention(8), device);
   prepareKernel(tokenAttention(24), device);
   prepareKernel(maskUpscaling(), device);
+  prepareKernel(tokenNorm(), device);
+  prepareKernel(pointTokens(), device);
 }
 
 at::Tensor promptedImageOnCuda(const at::Tensor& embedding, const at::Tensor& dense, int64_t prompts) {
@@ -92,6 +104,52 @@ at::Tensor promptedImageOnCuda(const at::Tensor& embedding, const at::Tensor& de
   at::Tensor sum = at::empty({images, image.size(1), image.size(2), image.size(3)}, image.options().dtype(at::kHalf));
   at::add_out(sum, image, toRows(dense));
   return sum.flatten(1, 2);
+}
+
+at::Tensor embedPointsOnCuda(const at::Tensor& points, const at::Tensor& labels, const at::Tensor& matrix,
+                             const at::Tensor& table, double side) {
+  const at::DeviceGuard guard(points.device());
+  const int64_t halfWidth = matrix.size(1);
+  TORCH_CHECK(points.scalar_type() == at::kFloat && labels.scalar_type() == at::kLong && points.is_contiguous() &&
+                  labels.is_contiguous() && matrix.is_contiguous() && table.is_contiguous() &&
+                  matrix.scalar_type() == at::kFloat && table.scalar_type() == at::kFloat &&
+                  points.numel() == 2 * labels.numel() && matrix.size(0) == 2 && table.size(0) == 5 &&
+                  table.size(1) == 2 * halfWidth,
+              "Expected points (P, N, 2), labels (P, N), a matrix and a table, got ", points.sizes(), labels.sizes(),
+              matrix.sizes(), table.sizes());
+  at::Tensor out = at::empty({points.size(0), points.size(1), 2 * halfWidth}, points.options());
+  cuda::PointTokens arguments = {
+      points.data_ptr<float>(),   reinterpret_cast<const cuda::int64*>(labels.data_ptr<int64_t>()),
+      matrix.data_ptr<float>(),   table.data_ptr<float>(),
+      out.data_ptr<float>(),      static_cast<float>(side),
+      static_cast<int>(halfWidth)};
+  launchKernel(pointTokens(), points.device(), {static_cast<unsigned>(labels.numel()), 1, 1}, &arguments);
+  return out;
+}
+
+std::tuple<at::Tensor, at::Tensor> normTokensOnCuda(const at::Tensor& x, const std::optional<at::Tensor>& added,
+                                                    const at::Tensor& weight, const at::Tensor& bias, double epsilon,
+                                                    const std::optional<at::Tensor>& positions) {
+  const at::DeviceGuard guard(x.device());
+  expectHalves(x, {x.size(0), x.size(1), kWidth}, "tokens");
+  if (added) expectHalves(*added, x.sizes(), "what is added");
+  if (positions) expectHalves(*positions, x.sizes(), "positions");
+  for (const at::Tensor& vector : {weight, bias}) expectHalves(vector, {kWidth}, "a vector");
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  at::Tensor positioned = at::empty(positions ? x.sizes() : at::IntArrayRef({0}), x.options());
+  const int64_t rows = x.size(0) * x.size(1);
+  cuda::TokenNorm arguments = {halvesOf(x),
+                               added ? halvesOf(*added) : nullptr,
+                               halvesOf(weight),
+                               halvesOf(bias),
+                               positions ? halvesOf(*positions) : nullptr,
+                               halvesOf(out),
+                               halvesOf(positioned),
+                               static_cast<int>(rows),
+                               static_cast<float>(epsilon)};
+  constexpr int64_t kRowsOfBlock = 4;
+  launchKernel(tokenNorm(), x.device(), {static_cast<unsigned>(quotient(rows, kRowsOfBlock)), 1, 1}, &arguments);
+  return {out, positioned};
 }
 
 at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool) {

@@ -2,11 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
 namespace segsam {
 
-// The operators of SAM's decoders on CUDA: what engine/prompted_image.h, engine/token_attention.h and
-// engine/mask_upscaling.h compute on the CPU, with the image in float16. All but the logits, which are float32, are
-// float16.
+// The operators of SAM's decoders on CUDA: what engine/prompted_image.h, engine/token_attention.h,
+// engine/token_rows.h and engine/mask_upscaling.h compute on the CPU, with tokens and image in float16. Points' tokens
+// and logits are float32.
 
 /// Whether the decoders of a model can compute so: with tokens of `width` values and `heads` heads, on a grid of
 /// `side` x `side` positions.
@@ -22,6 +26,13 @@ at::Tensor promptedImageOnCuda(const at::Tensor& embedding, const at::Tensor& de
 
 at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions,
                              bool rounded);
+
+at::Tensor embedPointsOnCuda(const at::Tensor& points, const at::Tensor& labels, const at::Tensor& matrix,
+                             const at::Tensor& table, double side);
+
+std::tuple<at::Tensor, at::Tensor> normTokensOnCuda(const at::Tensor& x, const std::optional<at::Tensor>& added,
+                                                    const at::Tensor& weight, const at::Tensor& bias, double epsilon,
+                                                    const std::optional<at::Tensor>& positions);
 
 /// @param values (P, N * heads, C / 32, 4, 4, 2) are read where they are, if the last 4 lie beside the first of them
 at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,

@@ -32,12 +32,10 @@ constexpr std::array<at::ScalarType, 3> kTypes = {at::kFloat, at::kBFloat16, at:
 
 Kernel makeKernel(PixelType pixel, at::ScalarType type) {
   const std::string out = type == at::kFloat ? "Float32" : halfName(type);
-  return {"cuda/image_input.h",
-          std::string("writeInput<") + nameOf(pixel) + ", " + out + ">",
-          "ImageInput",
-          kThreads,
-          /*blocksPerProcessor=*/4,
-          /*sharedBytes=*/0};
+  return {
+      "cuda/image_input.h",     std::string("writeInput<") + nameOf(pixel) + ", " + out + ">", "ImageInput", kThreads,
+      /*blocksPerProcessor=*/4,
+      /*sharedBytes=*/0};
 }
 
 const Kernel& kernelOf(PixelType pixel, at::ScalarType type) {

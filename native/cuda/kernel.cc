@@ -4,6 +4,8 @@
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <mutex>
 #include <vector>
@@ -95,11 +97,19 @@ std::string architectureOf(at::Device device) {
          std::to_string(attributeOf(device, kMinorCapability));
 }
 
+/// What profilers call a kernel: its function, with what no name may have replaced.
+std::string entryOf(const Kernel& kernel) {
+  std::string name = kernel.function;
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return "seg_sam_" + name;
+}
+
 std::string sourceOf(const Kernel& kernel) {
   const bool takesShared = kernel.sharedBytes > 0;
   return "#include \"" + kernel.header + "\"\nusing namespace segsam::cuda;\nextern \"C\" __global__ void " +
          "__launch_bounds__(" + std::to_string(kernel.threads) + ", " + std::to_string(kernel.blocksPerProcessor) +
-         ") kernel(const " + kernel.arguments + " arguments) {\n" +
+         ") " + entryOf(kernel) + "(const " + kernel.arguments + " arguments) {\n" +
          (takesShared ? "extern __shared__ Vector shared[];\n" : "") + kernel.function + "(arguments" +
          (takesShared ? ", reinterpret_cast<uint16*>(shared)" : "") + ");\n}\n";
 }
@@ -169,7 +179,7 @@ void* load(const Kernel& kernel, at::Device device) {
     cacheKernel(key, binary);
   }
   void* function = nullptr;
-  expectSuccess(driver().getFunction(&function, module, "kernel"), "cuModuleGetFunction");
+  expectSuccess(driver().getFunction(&function, module, entryOf(kernel).c_str()), "cuModuleGetFunction");
   constexpr int kDynamicSharedBytes = 8;
   if (kernel.sharedBytes > 0) {
     expectSuccess(driver().setAttribute(function, kDynamicSharedBytes, kernel.sharedBytes), "cuFuncSetAttribute");

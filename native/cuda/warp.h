@@ -73,6 +73,9 @@ SEG_SAM_DEVICE float inverseRoot(float x) {
 /// The error function, as GELU takes it.
 SEG_SAM_DEVICE float errorFunction(float x) { return erff(x); }
 
+SEG_SAM_DEVICE float sine(float x) { return sinf(x); }
+SEG_SAM_DEVICE float cosine(float x) { return cosf(x); }
+
 SEG_SAM_DEVICE float hyperbolicTangent(float x) {
   float result;
   asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(x));

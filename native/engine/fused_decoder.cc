@@ -120,16 +120,19 @@ std::vector<Replacement> transformers(const std::string& attention) {
         "cross_attn_image_to_token", "first"},
        R"(
 def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> Tuple[Tensor, Tensor]:
+    norm1 = self.norm1
     if self.first:
-        queries = self.self_attn.fused_attend_self(queries, queries)
+        attended = self.self_attn.fused_attend_self(queries, queries)
+        queries, positioned = fused.norm_tokens(attended, None, norm1.weight, norm1.bias, 1e-5, query_pe)
     else:
-        queries = queries + self.self_attn.fused_attend_self(queries + query_pe, queries)
-    queries = self.norm1.forward(queries)
-    attended = self.cross_attn_token_to_image.fused_attend_image(queries + query_pe, keys, key_pe)
-    queries = self.norm2.forward(queries + attended)
-    queries = self.norm3.forward(queries + self.mlp.forward(queries))
-    keys = self.cross_attn_image_to_token.fused_attend_tokens(keys, key_pe, queries + query_pe, queries,
-                                                              self.norm4.weight, self.norm4.bias)
+        attended = self.self_attn.fused_attend_self(queries + query_pe, queries)
+        queries, positioned = fused.norm_tokens(queries, attended, norm1.weight, norm1.bias, 1e-5, query_pe)
+    attended = self.cross_attn_token_to_image.fused_attend_image(positioned, keys, key_pe)
+    queries, none = fused.norm_tokens(queries, attended, self.norm2.weight, self.norm2.bias, 1e-5, None)
+    queries, positioned = fused.norm_tokens(queries, self.mlp.forward(queries), self.norm3.weight, self.norm3.bias,
+                                            1e-5, query_pe)
+    keys = self.cross_attn_image_to_token.fused_attend_tokens(keys, key_pe, positioned, queries, self.norm4.weight,
+                                                              self.norm4.bias)
     return queries, keys
 )"},
       {"TwoWayTransformer",
@@ -139,11 +142,35 @@ def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tupl
     queries, keys = getattr(self.layers, "0").forward(tokens, image, tokens, image_pe)
     queries, keys = getattr(self.layers, "1").forward(queries, keys, tokens, image_pe)
     attended = self.final_attn_token_to_image.fused_attend_image(queries + tokens, keys, image_pe)
-    return self.norm_final_attn.forward(queries + attended), keys
+    norm = self.norm_final_attn
+    queries, none = fused.norm_tokens(queries, attended, norm.weight, norm.bias, 1e-5, None)
+    return queries, keys
 )",
        [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
   };
 }
+
+constexpr const char* kPromptEncoder = R"(
+def fused_forward(self, points: Tensor, labels: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor, List[Tensor]]:
+    embeddings = self.point_embeddings
+    table = torch.cat([getattr(embeddings, "0").weight, getattr(embeddings, "1").weight,
+                       getattr(embeddings, "2").weight, getattr(embeddings, "3").weight,
+                       self.not_a_point_embed.weight])
+    sparse = fused.embed_points(points.float(), labels, self.pe_layer.positional_encoding_gaussian_matrix.float(),
+                                table.float(), float(self.image_size)).to(table.dtype)
+    maps: List[Tensor] = []
+    if mask is None:
+        dense = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(-1, -1, self.grid, self.grid)
+    else:
+        side = 4 * self.grid
+        if mask.size(-1) != side:
+            mask = torch._upsample_bilinear2d_aa(mask.float(), [side, side], False)
+        dense = self.mask_downscaling.forward(mask.to(table.dtype))
+    return sparse, dense, maps
+)";
+
+/// SAM's encoder of prompts, which draws none of them.
+bool drawsNoPrompts(const Module& encoder) { return !encoder.attr("has_raster").toBool(); }
 
 bool drawsAsSam(const Module& decoder) {
   return decoder.attr("output_upscaling").toModule().type()->name()->name() == "SamUpscaling";
@@ -248,6 +275,11 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
 std::vector<Replacement> replacements(const std::string& attention, const std::string& operands,
                                       const std::string& vectors, bool rounded) {
   std::vector<Replacement> all = transformers(attention);
+  all.push_back({"PromptEncoder",
+                 {"point_embeddings", "not_a_point_embed", "no_mask_embed", "pe_layer", "mask_downscaling",
+                  "image_size", "grid", "has_raster"},
+                 kPromptEncoder,
+                 drawsNoPrompts});
   all.push_back({"MaskDecoder",
                  {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
                   "iou_prediction_head"},

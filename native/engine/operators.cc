@@ -14,6 +14,7 @@
 #include "engine/packed_weight.h"
 #include "engine/prompted_image.h"
 #include "engine/token_attention.h"
+#include "engine/token_rows.h"
 
 namespace segsam {
 
@@ -74,6 +75,14 @@ Operators registerAll() {
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "
       "float epsilon, Tensor weight2, Tensor? bias2, Tensor masks, bool rounded) -> Tensor",
       torch::dispatch(kKey, &upscale));
+  library->def("embed_points(Tensor points, Tensor labels, Tensor matrix, Tensor table, float side) -> Tensor",
+               torch::dispatch(kKey, &embedPoints));
+  library->def(
+      "norm_tokens(Tensor x, Tensor? added, Tensor weight, Tensor bias, float epsilon, Tensor? positions) -> "
+      "(Tensor, Tensor)",
+      torch::dispatch(kKey, &normTokens));
+  library->impl("embed_points", torch::dispatch(c10::DispatchKey::CUDA, &embedPointsOnCuda));
+  library->impl("norm_tokens", torch::dispatch(c10::DispatchKey::CUDA, &normTokensOnCuda));
   library->impl("prompted_image", torch::dispatch(c10::DispatchKey::CUDA, &promptedImageOnCuda));
   library->impl("attend_image", torch::dispatch(c10::DispatchKey::CUDA, &attendImageOnCuda));
   library->impl("attend_tokens", torch::dispatch(c10::DispatchKey::CUDA, &attendTokensOnCuda));

@@ -11,6 +11,8 @@
 #include "cuda/image_attention.h"
 #include "cuda/mask_upscaling.h"
 #include "cuda/token_attention.h"
+#include "cuda/token_rows.h"
+#include "engine/token_rows.h"
 
 using namespace segsam::cuda;
 
@@ -129,7 +131,59 @@ double errorOfMaskUpscaling(int64_t prompts, int64_t side, int64_t masks, int64_
   return relativeError(out, wide(vectors).matmul(second.flatten(2)).reshape(out.sizes()));
 }
 
+double errorOfTokenNorm(bool isSum, bool isPositioned) {
+  at::manual_seed(7);
+  constexpr int64_t kRows = 6;
+  const at::Tensor x = randomHalves({1, kRows, kWidth}, 2);
+  const at::Tensor added = randomHalves({1, kRows, kWidth}, 1);
+  const at::Tensor weight = randomHalves({kWidth}, 1);
+  const at::Tensor bias = randomHalves({kWidth}, 1);
+  const at::Tensor positions = randomHalves({1, kRows, kWidth}, 1);
+  const at::Tensor out = at::full({1, kRows, kWidth}, NAN, at::kHalf);
+  const at::Tensor positioned = at::full({1, kRows, kWidth}, isPositioned ? NAN : 0.0, at::kHalf);
+  const TokenNorm arguments = {halves(x),
+                               isSum ? halves(added) : nullptr,
+                               halves(weight),
+                               halves(bias),
+                               isPositioned ? halves(positions) : nullptr,
+                               halves(out),
+                               halves(positioned),
+                               kRows,
+                               1e-5f};
+  runGrid({(kRows + 3) / 4, 1, 1}, 128, [&] { normTokens(arguments); });
+  const auto optional = [](bool isThere, const at::Tensor& tensor) {
+    return isThere ? std::optional(wide(tensor)) : std::nullopt;
+  };
+  const auto [expected, sum] = segsam::normTokens(wide(x), optional(isSum, added), wide(weight), wide(bias), 1e-5,
+                                                  optional(isPositioned, positions));
+  return relativeError(out, expected) + (isPositioned ? relativeError(positioned, sum) : 0.0);
+}
+
 }  // namespace
+
+TEST("tokens are normed on CUDA as by libtorch") {
+  EXPECT_NEAR(errorOfTokenNorm(true, true), 0, 0.001);
+  EXPECT_NEAR(errorOfTokenNorm(false, true), 0, 0.001);
+  EXPECT_NEAR(errorOfTokenNorm(true, false), 0, 0.0005);
+}
+
+TEST("points become tokens on CUDA as by libtorch") {
+  at::manual_seed(8);
+  const at::Tensor points = at::rand({2, 3, 2}) * 1024;
+  const at::Tensor labels = at::tensor({0, 1, -1, 2, 3, -1}, at::kLong).view({2, 3});
+  const at::Tensor matrix = at::randn({2, 64});
+  const at::Tensor table = at::randn({5, 128});
+  const at::Tensor out = at::full({2, 3, 128}, NAN);
+  const PointTokens arguments = {points.data_ptr<float>(),
+                                 reinterpret_cast<const int64*>(labels.data_ptr<int64_t>()),
+                                 matrix.data_ptr<float>(),
+                                 table.data_ptr<float>(),
+                                 out.data_ptr<float>(),
+                                 1024.0f,
+                                 64};
+  runGrid({6, 1, 1}, 128, [&] { embedPoints(arguments); });
+  EXPECT_NEAR(relativeError(out, segsam::embedPoints(points, labels, matrix, table, 1024).to(at::kDouble)), 0, 1e-5);
+}
 
 TEST("the tokens' attention to the image on CUDA is that of the formula") {
   EXPECT_NEAR(errorOfImageAttention(2, 1, 56, 256, 3), 0, 0.001);

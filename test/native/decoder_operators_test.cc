@@ -233,7 +233,7 @@ TEST("what a decoder computes on CUDA is the same, with the CPU's operators in i
   const c10::InferenceMode inference;
   torch::jit::Module plain = decoder(false, false);
   torch::jit::Module module = loadedDecoder();
-  EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 4);
+  EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 5);
   at::manual_seed(12);
   const int64_t channels =
       module.attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);

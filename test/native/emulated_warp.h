@@ -168,6 +168,8 @@ inline bool anyInWarp(bool value) {
 
 inline float powerOfTwo(float x) { return std::exp2(x); }
 inline float inverseRoot(float x) { return 1.0f / std::sqrt(x); }
+inline float sine(float x) { return std::sin(x); }
+inline float cosine(float x) { return std::cos(x); }
 inline float hyperbolicTangent(float x) { return std::tanh(x); }
 inline float errorFunction(float x) { return std::erf(x); }
 
