@@ -67,7 +67,10 @@ export interface MaskProposal {
    * semantic mask.
    */
   agreement: number | null
-  /** Row-major, `model.info.maskSize` squared; to feed back as `mask` in the next prompt. */
+  /**
+   * Row-major, `model.info.maskSize` squared; to feed back as `mask` in the next prompt. Copied from those of the whole call
+   * when first read.
+   */
   logits: MaskLogits
 }
 
@@ -415,6 +418,8 @@ export class Scene {
     const perPrompt = decoded.masksPerPrompt
     const low = this.#manifest.mask_size ** 2
     const trained = this.#manifest.semantic === 'trained'
+    // What is read later holds these alone.
+    const { logits, semanticLogits } = decoded
     const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
       const row = place * perPrompt + m
       return lazily(
@@ -424,7 +429,7 @@ export class Scene {
           agreement: trained ? decoded.agreement[row]! : null,
         },
         'logits',
-        () => decoded.logits.slice(row * low, (row + 1) * low),
+        () => logits.slice(row * low, (row + 1) * low),
       )
     })
     const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
@@ -443,7 +448,7 @@ export class Scene {
         () => best.logits,
       ),
       'semanticLogits',
-      () => (trained ? decoded.semanticLogits.slice(place * low, (place + 1) * low) : null),
+      () => (trained ? semanticLogits.slice(place * low, (place + 1) * low) : null),
     )
   }
 
@@ -470,15 +475,18 @@ export class Scene {
 
 /**
  * `target` with a property that is computed when it is first read: most logits never are, and copying those of many
- * prompts takes longer than decoding them does on a GPU.
+ * prompts takes longer than decoding them does on a GPU. It is a plain one from then on, or once it is assigned.
  */
 function lazily<T extends object, Name extends string, Value>(target: T, name: Name, compute: () => Value) {
-  let known: { value: Value } | undefined
+  const settle = (value: Value) =>
+    Object.defineProperty(target, name, { enumerable: true, configurable: true, writable: true, value })
   const get = () => {
-    known ??= { value: compute() }
-    return known.value
+    const value = compute()
+    settle(value)
+    return value
   }
-  return Object.defineProperty(target, name, { enumerable: true, configurable: true, get }) as T & Record<Name, Value>
+  return Object.defineProperty(target, name, { enumerable: true, configurable: true, get, set: settle }) as T &
+    Record<Name, Value>
 }
 
 function checkThreshold(threshold: number) {

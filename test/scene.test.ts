@@ -70,6 +70,22 @@ describe('a hit', () => {
     for (const { mask, agreement } of hit.masks) expect(agreement).toBeCloseTo(mask.iou(hit.semanticMask!), 6)
   })
 
+  it('gives logits that are arrays of their own, the same at every reading, and can be cloned and assigned', async () => {
+    const [hit, other] = await scene.segment([click, box])
+    const best = hit!.masks.find(({ mask }) => mask === hit!.mask)!
+    const cloned = structuredClone({ logits: hit!.masks[0]!.logits, semanticLogits: hit!.semanticLogits })
+    expect(cloned).toEqual({ logits: hit!.masks[0]!.logits, semanticLogits: hit!.semanticLogits })
+    expect(hit!.logits).toBe(best.logits)
+    expect(hit!.logits).toBe(hit!.logits)
+    expect(hit!.logits.buffer.byteLength).toBe(hit!.logits.byteLength)
+    expect(Object.keys(other!)).toEqual(expect.arrayContaining(['logits', 'semanticLogits']))
+    const [first, second] = [other!.masks[0]!.logits.slice(), new Float32Array(4)]
+    other!.logits = second
+    expect(other!.logits).toBe(second)
+    structuredClone(hit!.logits, { transfer: [hit!.logits.buffer as ArrayBuffer] })
+    expect(other!.masks[0]!.logits).toEqual(first)
+  })
+
   it('gives logits that refine the next prompt', async () => {
     const [first] = (await scene.segment([box], { multimask: false })) as [Hit]
     const [again, refined, maskAlone] = (await scene.segment(

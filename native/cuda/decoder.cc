@@ -87,10 +87,9 @@ bool decodesOnCuda(int64_t width, int64_t heads, int64_t side) {
 void prepareDecoder(at::Device device) {
   prepareKernel(imageAttention(), device);
   prepareKernel(partsJoined(), device);
-  // Those of SAM's decoder and of the semantic one with a point or a box; others when they are needed.
-  prepareKernel(tokenAttention(8), device);
-  prepareKernel(tokenAttention(24), device);
-  prepareKernel(maskUpscaling(), device);
+  for (int64_t tokens = 8; tokens <= kMostTokens; tokens += 8) prepareKernel(tokenAttention(tokens), device);
+  // Needs more shared memory than many GPUs have, and is done without where it cannot run.
+  canRun(maskUpscaling(), device);
   prepareKernel(tokenNorm(), device);
   prepareKernel(pointTokens(), device);
 }
@@ -243,6 +242,9 @@ at::Tensor upscaleMasksOnCuda(const at::Tensor& image, int64_t side, const at::T
   TORCH_CHECK(side % 16 == 0 && masks.size(1) <= kMostMasks, "Expected a side of 16 n and at most ", kMostMasks,
               " masks, got ", side, " and ", masks.size(1));
   expectHalves(image, {prompts, side * side, kWidth}, "an image");
+  if (!canRun(maskUpscaling(), image.device())) {
+    return upscaleByLibtorch(image, side, weight1, *bias1, normWeight, normBias, epsilon, weight2, *bias2, masks);
+  }
   const at::Tensor vectors = masks.contiguous();
   expectHalves(vectors, {prompts, masks.size(1), last}, "vectors of masks");
   const at::Tensor laid1 = weight1.permute({2, 3, 1, 0}).contiguous();
@@ -271,6 +273,17 @@ at::Tensor upscaleMasksOnCuda(const at::Tensor& image, int64_t side, const at::T
                                    static_cast<float>(epsilon)};
   launchKernel(maskUpscaling(), image.device(), {static_cast<unsigned>(blocks), 1, 1}, &arguments);
   return out;
+}
+
+at::Tensor upscaleByLibtorch(const at::Tensor& image, int64_t side, const at::Tensor& weight1, const at::Tensor& bias1,
+                             const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
+                             const at::Tensor& weight2, const at::Tensor& bias2, const at::Tensor& masks) {
+  const int64_t prompts = image.size(0);
+  const at::Tensor grid = image.transpose(1, 2).reshape({prompts, image.size(2), side, side});
+  const at::Tensor first = at::conv_transpose2d(grid, weight1, bias1, 2).permute({0, 2, 3, 1});
+  const at::Tensor normed = at::layer_norm(first, {first.size(3)}, normWeight, normBias, epsilon).permute({0, 3, 1, 2});
+  const at::Tensor second = at::gelu(at::conv_transpose2d(at::gelu(normed), weight2, bias2, 2));
+  return masks.matmul(second.flatten(2)).view({prompts, masks.size(1), 4 * side, 4 * side}).to(at::kFloat);
 }
 
 }  // namespace segsam

@@ -16,7 +16,7 @@ namespace segsam {
 /// `side` x `side` positions.
 bool decodesOnCuda(int64_t width, int64_t heads, int64_t side);
 
-/// Compiles what decoding needs, for a device of `runsKernels`.
+/// Compiles what decoding needs, for a device without a reason in `whyNoKernels`.
 /// @throws Error DEVICE_UNAVAILABLE
 void prepareDecoder(at::Device device);
 
@@ -45,9 +45,15 @@ at::Tensor attendManyTokens(const at::Tensor& image, const at::Tensor& positions
                             const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
                             const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon);
 
+/// By `upscaleByLibtorch` on a GPU with less shared memory than the kernel needs.
 at::Tensor upscaleMasksOnCuda(const at::Tensor& image, int64_t side, const at::Tensor& weight1,
                               const std::optional<at::Tensor>& bias1, const at::Tensor& normWeight,
                               const at::Tensor& normBias, double epsilon, const at::Tensor& weight2,
                               const std::optional<at::Tensor>& bias2, const at::Tensor& masks, bool rounded);
+
+/// The same by libtorch's operators, on any device.
+at::Tensor upscaleByLibtorch(const at::Tensor& image, int64_t side, const at::Tensor& weight1, const at::Tensor& bias1,
+                             const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
+                             const at::Tensor& weight2, const at::Tensor& bias2, const at::Tensor& masks);
 
 }  // namespace segsam

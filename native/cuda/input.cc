@@ -49,6 +49,8 @@ const Kernel& kernelOf(PixelType pixel, at::ScalarType type) {
   return kernels[static_cast<size_t>(pixel)].at(index);
 }
 
+bool resizes(const Frame& frame) { return frame.resizedHeight != frame.height || frame.resizedWidth != frame.width; }
+
 /// Writes all planes of `out` (planes, height, width).
 void write(const Kernel& kernel, cuda::ImageInput arguments, const at::Tensor& out) {
   arguments.out = out.data_ptr();
@@ -61,7 +63,15 @@ void write(const Kernel& kernel, cuda::ImageInput arguments, const at::Tensor& o
 
 }  // namespace
 
-bool makesInputOnCuda(at::Device device, int64_t side) { return side % 2 == 0 && runsKernels(device); }
+bool makesInputOnCuda(at::Device device, const Image& image, const Frame& frame, at::ScalarType type) {
+  if (frame.side % 2 != 0) return false;
+  if (!resizes(frame)) return canRun(kernelOf(image.type, type), device);
+  return canRun(kernelOf(image.type, at::kFloat), device) && canRun(kernelOf(PixelType::kFloat32, type), device);
+}
+
+std::string whyNoInput(at::Device device, at::ScalarType type) {
+  return whyNot(kernelOf(PixelType::kUint8, type), device);
+}
 
 at::Tensor inputOnCuda(const at::Tensor& pixels, const Image& image, const Frame& frame,
                        const Normalisation& normalisation, at::ScalarType type) {
@@ -81,7 +91,7 @@ at::Tensor inputOnCuda(const at::Tensor& pixels, const Image& image, const Frame
   PixelType source = image.type;
   const auto floats = at::TensorOptions(at::kFloat).device(pixels.device());
   at::Tensor planes;
-  if (frame.resizedHeight != frame.height || frame.resizedWidth != frame.width) {
+  if (resizes(frame)) {
     // Pairs need an even width.
     const at::Tensor wide = at::empty({channels, image.height, image.width + image.width % 2}, floats);
     write(kernelOf(source, at::kFloat), arguments, wide);

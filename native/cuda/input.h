@@ -2,12 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
+
 #include "engine/image.h"
 
 namespace segsam {
 
-/// Whether `inputOnCuda` can make an input of that side for the device.
-bool makesInputOnCuda(at::Device device, int64_t side);
+/// Whether `inputOnCuda` can make an input of that type from the image; compiles what it needs.
+bool makesInputOnCuda(at::Device device, const Image& image, const Frame& frame, at::ScalarType type);
+
+/// Why it cannot from 8-bit pixels, on a CUDA device; empty where it can.
+std::string whyNoInput(at::Device device, at::ScalarType type);
 
 /// As `toInputOn`, by one kernel where the image needs no resizing, else by two and libtorch's resizing.
 /// @param pixels of the image, on the device

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <exception>
 #include <filesystem>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "cuda/kernel_cache.h"
@@ -114,12 +116,16 @@ std::string sourceOf(const Kernel& kernel) {
          (takesShared ? ", reinterpret_cast<uint16*>(shared)" : "") + ");\n}\n";
 }
 
+constexpr const char* kStandard = "--std=c++17";
+constexpr const char* kExecutionSpace = "--device-as-default-execution-space";
+
 /// All that a compiled kernel depends on.
 std::string keyOf(const Kernel& kernel, const std::string& architecture) {
   int major = 0;
   int minor = 0;
   compiler().version(&major, &minor);
-  std::string key = architecture + " " + std::to_string(major) + "." + std::to_string(minor) + "\n" + sourceOf(kernel);
+  std::string key = architecture + " " + kStandard + " " + kExecutionSpace + " " + std::to_string(major) + "." +
+                    std::to_string(minor) + "\n" + sourceOf(kernel);
   for (const KernelSource& header : kernelSources()) key += header.text;
   return key;
 }
@@ -138,19 +144,22 @@ std::string compile(const Kernel& kernel, const std::string& architecture) {
       nvrtc.create(&program, source.c_str(), "kernel.cu", static_cast<int>(texts.size()), texts.data(), names.data()),
       "nvrtcCreateProgram");
   const std::string target = "--gpu-architecture=" + architecture;
-  const std::array<const char*, 3> options = {target.c_str(), "--std=c++17", "--device-as-default-execution-space"};
+  const std::array<const char*, 3> options = {target.c_str(), kStandard, kExecutionSpace};
   const int failed = nvrtc.compile(program, options.size(), options.data());
   std::string result;
   size_t size = 0;
-  if (failed == 0 && nvrtc.binarySize(program, &size) == 0) {
+  bool isWhole = failed == 0 && nvrtc.binarySize(program, &size) == 0;
+  if (isWhole) {
     result.resize(size);
-    nvrtc.binary(program, result.data());
-  } else if (nvrtc.logSize(program, &size) == 0) {
+    isWhole = nvrtc.binary(program, result.data()) == 0;
+  } else if (nvrtc.logSize(program, &size) == 0 && size > 0) {
     result.resize(size);
     nvrtc.log(program, result.data());
+    // Its last character is NUL.
+    result.pop_back();
   }
   nvrtc.destroy(&program);
-  if (failed != 0 || result.empty()) {
+  if (!isWhole) {
     throw Error(kDeviceUnavailable, kernel.function + " cannot be compiled for " + architecture + ": " + result);
   }
   return result;
@@ -168,6 +177,13 @@ void* load(const Kernel& kernel, at::Device device) {
   const at::DeviceGuard guard(device);
   // The device's context is the thread's once libtorch has computed something there.
   at::zeros({1}, at::TensorOptions(at::kByte).device(device));
+  constexpr int kMostSharedBytes = 97;
+  const int shared = attributeOf(device, kMostSharedBytes);
+  if (kernel.sharedBytes > shared) {
+    throw Error(kDeviceUnavailable, kernel.function + " needs " + std::to_string(kernel.sharedBytes) +
+                                        " bytes of shared memory, and " + device.str() + " has " +
+                                        std::to_string(shared));
+  }
   const std::string architecture = architectureOf(device);
   const std::string key = keyOf(kernel, architecture);
   const std::string cached = cachedKernel(key);
@@ -187,12 +203,16 @@ void* load(const Kernel& kernel, at::Device device) {
   return function;
 }
 
+/// In place of a function that cannot be had.
+char failed = 0;
+
 void* functionOf(const Kernel& kernel, at::Device device) {
   std::atomic<void*>& function = kernel.functions.at(device.index());
-  if (void* const loaded = function.load()) return loaded;
+  const auto isLoaded = [&] { return function.load() != nullptr && function.load() != &failed; };
+  if (isLoaded()) return function.load();
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  if (function.load() == nullptr) function.store(load(kernel, device));
+  if (!isLoaded()) function.store(load(kernel, device));
   return function.load();
 }
 
@@ -219,6 +239,21 @@ int64_t memoryOf(at::Device device) {
   const bool isKnown = cuda.getDevice && cuda.getMemory && cuda.getDevice(&handle, device.index()) == 0 &&
                        cuda.getMemory(&bytes, handle) == 0;
   return isKnown ? static_cast<int64_t>(bytes) : 0;
+}
+
+std::string whyNot(const Kernel& kernel, at::Device device) {
+  std::atomic<void*>& function = kernel.functions.at(device.index());
+  if (function.load() == &failed) return kernel.function + " could not be had before";
+  try {
+    functionOf(kernel, device);
+    return "";
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    void* none = nullptr;
+    function.compare_exchange_strong(none, &failed);
+    return error.what();
+  }
 }
 
 void prepareKernel(const Kernel& kernel, at::Device device) { functionOf(kernel, device); }

@@ -23,16 +23,22 @@ struct Kernel {
   /// Blocks that a processor must hold at a time, which limits the registers of a thread.
   int blocksPerProcessor;
   int sharedBytes;
-  /// What was loaded, by the device's index.
+  /// What was loaded, or that it could not be, by the device's index.
   mutable std::array<std::atomic<void*>, 128> functions{};
 };
 
 /// Why kernels of this folder cannot run on a device; empty where they can.
 std::string whyNoKernels(at::Device device);
 
-inline bool runsKernels(at::Device device) { return device.is_cuda() && whyNoKernels(device).empty(); }
+/// Why the kernel cannot run there; empty where it can. Compiles it and loads it, where it is not yet; one that could
+/// not be stays so.
+std::string whyNot(const Kernel& kernel, at::Device device);
 
-/// Multiprocessors of a device of `runsKernels`.
+inline bool canRun(const Kernel& kernel, at::Device device) {
+  return device.is_cuda() && whyNot(kernel, device).empty();
+}
+
+/// Multiprocessors of a device without a reason in `whyNoKernels`.
 int processorsOf(at::Device device);
 
 /// Memory of a CUDA device in bytes; 0 where the driver does not say.

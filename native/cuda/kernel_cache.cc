@@ -1,5 +1,6 @@
 #include "cuda/kernel_cache.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 
 namespace segsam {
 
@@ -41,17 +41,31 @@ std::string fileOf(const std::string& key) { return cacheFolder() + "/kernels/" 
 /// With the folders that it lies in.
 void makeFolder(const std::string& folder) {
   for (size_t end = folder.find('/', 1); end != std::string::npos; end = folder.find('/', end + 1)) {
-    mkdir(folder.substr(0, end).c_str(), 0777);
+    mkdir(folder.substr(0, end).c_str(), 0700);
   }
-  mkdir(folder.c_str(), 0777);
+  mkdir(folder.c_str(), 0700);
+}
+
+/// Of a file that none but this user can have written; empty where it is none, or cannot be read.
+std::string contentOf(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return "";
+  struct stat status {};
+  std::string content;
+  if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+      (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) {
+    content.resize(static_cast<size_t>(status.st_size));
+    if (read(file, content.data(), content.size()) != static_cast<ssize_t>(content.size())) content.clear();
+  }
+  close(file);
+  return content;
 }
 
 }  // namespace
 
 std::string cachedKernel(const std::string& key) {
   if (cacheFolder().empty()) return "";
-  std::ifstream file(fileOf(key), std::ios::binary);
-  const std::string content(std::istreambuf_iterator<char>(file), {});
+  const std::string content = contentOf(fileOf(key));
   const std::string hash = hashOf("");
   if (content.size() <= hash.size()) return "";
   const std::string binary = content.substr(hash.size());
@@ -67,7 +81,8 @@ void cacheKernel(const std::string& key, const std::string& binary) {
   std::ofstream file(draft, std::ios::binary);
   file << hashOf(key + binary) << binary;
   file.close();
-  if (file.fail() || std::rename(draft.c_str(), path.c_str()) != 0) std::remove(draft.c_str());
+  if (file.fail() || chmod(draft.c_str(), 0600) != 0 || std::rename(draft.c_str(), path.c_str()) != 0)
+    std::remove(draft.c_str());
 }
 
 }  // namespace segsam

@@ -20,7 +20,9 @@ cuda::MaskAxis axisOf(int64_t size, int64_t covered, int64_t input, int64_t side
 
 }  // namespace
 
-void prepareMaskBits(at::Device device) { prepareKernel(maskBitsKernel(), device); }
+bool makesMaskBitsOnCuda(at::Device device) { return canRun(maskBitsKernel(), device); }
+
+std::string whyNoMaskBits(at::Device device) { return whyNot(maskBitsKernel(), device); }
 
 at::Tensor maskBitsOnCuda(const at::Tensor& logits, const Frame& frame, float threshold) {
   const int64_t count = logits.size(0);

@@ -14,7 +14,7 @@ enum class Precision { kAuto, kFp32, kBf16, kFp16, kInt8 };
 /// @throws Error DEVICE_UNAVAILABLE, INVALID_ARGUMENT
 at::Device resolveDevice(const std::string& name);
 
-/// Waits until the device has done all that it was given; the CPU always has.
+/// Waits until the device has done all that the calling thread gave it, on its stream; the CPU always has.
 void synchronise(at::Device device);
 
 /// Gives the calling thread a stream of its own on the device, whose work is done beside that of others; nothing on the

@@ -29,7 +29,7 @@ at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, 
   const at::Tensor pixels = at::from_blob(const_cast<void*>(image.pixels), {image.height, image.width, image.channels},
                                           pixelType(image.type));
   const at::Tensor uploaded = upload(pixels, device);
-  if (makesInputOnCuda(device, frame.side)) return inputOnCuda(uploaded, image, frame, normalisation, type);
+  if (makesInputOnCuda(device, image, frame, type)) return inputOnCuda(uploaded, image, frame, normalisation, type);
   const std::array<double, 2> window = windowOf(image);
   const at::Tensor colours =
       uploaded.to(at::kFloat).narrow(2, 0, std::min(image.channels, 3)).permute({2, 0, 1}).unsqueeze(0);

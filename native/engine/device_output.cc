@@ -6,7 +6,6 @@
 #include <functional>
 #include <utility>
 
-#include "cuda/kernel.h"
 #include "cuda/masks.h"
 #include "engine/decode_output.h"
 #include "ops/mask_bits.h"
@@ -113,7 +112,7 @@ at::Tensor packed(const at::Tensor& masks) {
 
 /// (n, side, side) logits to bits of masks (n, words) as `maskBitsOnCuda` has them.
 at::Tensor maskBits(const at::Tensor& logits, const Frame& frame, float threshold) {
-  if (runsKernels(logits.device())) return maskBitsOnCuda(logits, frame, threshold);
+  if (makesMaskBitsOnCuda(logits.device())) return maskBitsOnCuda(logits, frame, threshold);
   const int64_t bytesOfOne = frame.width * frame.height * static_cast<int64_t>(sizeof(float));
   const int64_t atATime = std::max<int64_t>(1, kUpscaledBytes / bytesOfOne);
   std::vector<at::Tensor> bits;

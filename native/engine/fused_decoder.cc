@@ -1,7 +1,9 @@
 #include "engine/fused_decoder.h"
 
 #include <algorithm>
+#include <exception>
 #include <initializer_list>
+#include <new>
 #include <set>
 #include <string>
 #include <utility>
@@ -287,16 +289,17 @@ std::vector<Replacement> replacements(const std::string& attention, const std::s
                  drawsAsSam});
   all.push_back({"SemanticDecoder",
                  {"transformer", "so_token", "co_tokens", "output_upscaling", "hypernetwork", "pooled_proj",
-                  "so_classifier", "co_classifier", "num_co_tokens"},
+                  "so_classifier", "co_classifier", "num_co_tokens", "has_map"},
                  operands + kLogits + kSemanticDecoder,
-                 drawsAsSam});
+                 [](const Module& part) { return drawsAsSam(part) && !part.attr("has_map").toBool(); }});
   for (Replacement& replacement : all) {
     replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
   }
   return all;
 }
 
-bool fitsCuda(const Module& module) {
+/// May throw where the decoder has other parts.
+bool hasPartsForCuda(const Module& module) {
   if (!module.hasattr("mask_decoder") || !module.hasattr("semantic_decoder")) return false;
   const Module decoder = module.attr("mask_decoder").toModule();
   if (!drawsAsSam(decoder) || !drawsAsSam(module.attr("semantic_decoder").toModule())) return false;
@@ -304,6 +307,16 @@ bool fitsCuda(const Module& module) {
   const Module attention = decoder.attr("transformer").toModule().attr("final_attn_token_to_image").toModule();
   const int64_t side = module.attr("prompt_encoder").toModule().attr("grid").toInt();
   return decodesOnCuda(width, attention.attr("num_heads").toInt(), side);
+}
+
+bool fitsCuda(const Module& module) {
+  try {
+    return hasPartsForCuda(module);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 /// Classes of the parts whose names are among those of `all`, which say what takes their place.
@@ -348,7 +361,10 @@ int64_t fuseOnCuda(Module& module, at::Device device, std::string* failure) {
   // Of the parts, all compute in float16 or none.
   Module fused = module.clone();
   const int64_t classes = countClasses(module, all);
-  if (replaceClasses(fused, all) != classes) return 0;
+  if (replaceClasses(fused, all) != classes) {
+    if (failure != nullptr) *failure = "the decoders' classes are of another version";
+    return 0;
+  }
   narrow(fused.attr("mask_decoder").toModule(), {"transformer", "output_upscaling", "output_hypernetworks_mlps"});
   narrow(fused.attr("semantic_decoder").toModule(), {"transformer", "output_upscaling", "hypernetwork"});
   module = fused;

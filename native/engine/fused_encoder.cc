@@ -150,14 +150,14 @@ bool fitsCuda(const Module& block, at::Device device, std::string& failure) {
   const int64_t heads = attention.attr("num_heads").toInt();
   const int64_t side = sideOf(block);
   if (!attendsOnCuda(weight.scalar_type(), width, heads, side)) return false;
-  failure = whyNoKernels(device);
-  if (!failure.empty()) return false;
+  std::string reason = whyNoKernels(device);
   try {
-    prepareBlock(device, weight.scalar_type(), width, side);
+    if (reason.empty()) prepareBlock(device, weight.scalar_type(), width, side);
   } catch (const Error& error) {
-    failure = error.what();
+    reason = error.what();
   }
-  return failure.empty();
+  if (failure.empty()) failure = reason;
+  return reason.empty();
 }
 
 bool takesPatches(const Module& embedding) {

@@ -35,7 +35,8 @@ struct Normalisation {
 /// @return (3, side, side) float32 on the CPU
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation);
 
-/// The same by ATen on `device`, to which the pixels are copied from page-locked memory while it computes.
+/// The same on `device`, by a kernel of CUDA or by ATen, to which the pixels are copied from page-locked memory while
+/// it computes.
 /// @return (3, side, side) of `type` on `device`
 at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation,
                      at::ScalarType type = at::kFloat);

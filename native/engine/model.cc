@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "cuda/kernel.h"
+#include "cuda/input.h"
 #include "cuda/masks.h"
 #include "engine/counters.h"
 #include "engine/device.h"
@@ -21,15 +21,20 @@ std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& 
   // First, or a device that does not work would be taken for a damaged bundle.
   tryDevice(options.device);
   auto backend = loadTorchScript(files, options.device, options.precision);
-  if (runsKernels(options.device)) prepareMaskBits(options.device);
+  auto model = std::make_shared<Model>(std::move(backend), options);
   // Tasks of other streams use it, here and below.
   synchronise(options.device);
-  return std::make_shared<Model>(std::move(backend), options);
+  return model;
 }
 
 Model::Model(std::unique_ptr<Backend> backend, const ModelOptions& options)
     : backend_(std::move(backend)), options_(options), scenes_(std::make_shared<SceneMeter>()) {
   ++counters().models;
+  kernelFailure_ = backend_->kernelFailure();
+  const at::Device device = options.device;
+  if (!device.is_cuda()) return;
+  if (kernelFailure_.empty()) kernelFailure_ = whyNoInput(device, scalarType(options.precision));
+  if (kernelFailure_.empty()) kernelFailure_ = whyNoMaskBits(device);
 }
 
 Model::~Model() { --counters().models; }

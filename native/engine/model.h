@@ -68,7 +68,8 @@ class Model {
   bool hasTextEncoder() const { return backend_->hasTextEncoder(); }
   bool decodesBinary() const { return backend_->decodesBinary(); }
   int64_t bytes() const { return backend_->bytes(); }
-  std::string kernelFailure() const { return backend_->kernelFailure(); }
+  /// Why a GPU computes without kernels of this addon; empty where it has them, or needs none.
+  const std::string& kernelFailure() const { return kernelFailure_; }
   Backend& backend() { return *backend_; }
   const std::shared_ptr<SceneMeter>& scenes() const { return scenes_; }
 
@@ -76,6 +77,7 @@ class Model {
   std::unique_ptr<Backend> backend_;
   ModelOptions options_;
   std::shared_ptr<SceneMeter> scenes_;
+  std::string kernelFailure_;
 };
 
 /// @throws Error BUNDLE_INVALID where a module returned another shape than docs/bundle.md says

@@ -237,7 +237,7 @@ std::unique_ptr<Backend> loadTorchScript(const ModelFiles& files, at::Device dev
   // Profiling recompiles for each new shape of image or prompts, which makes the first two calls of each slower.
   torch::jit::getProfilingMode() = false;
   recycleMemory();
-  // The two large modules side by side, where there is a second core for it. CUDA is used by one thread alone.
+  // The two large modules side by side, where there is a second core for it.
   const bool isAsync = device.is_cpu() && at::get_num_threads() > 1;
   auto decoder = std::async(isAsync ? std::launch::async : std::launch::deferred, [&, isAsync] {
     if (isAsync) computeOn(1);

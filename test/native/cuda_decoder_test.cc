@@ -194,7 +194,9 @@ TEST("the tokens' attention to the image on CUDA is that of the formula") {
 TEST("the image's attention to the tokens on CUDA is that of the formula") {
   EXPECT_NEAR((errorOfTokenAttention<8>(2, 1, 7, 192, 2)), 0, 0.001);
   EXPECT_NEAR((errorOfTokenAttention<8>(2, 2, 8, 64, 1)), 0, 0.001);
+  EXPECT_NEAR((errorOfTokenAttention<16>(1, 1, 9, 64, 1)), 0, 0.001);
   EXPECT_NEAR((errorOfTokenAttention<24>(1, 1, 20, 192, 2)), 0, 0.001);
+  EXPECT_NEAR((errorOfTokenAttention<32>(1, 1, 32, 64, 1)), 0, 0.001);
 }
 
 TEST("the logits of upscaled masks on CUDA are those of libtorch") {

@@ -260,6 +260,16 @@ TEST("what a decoder computes on CUDA is the same, with the CPU's operators in i
   }
 }
 
+TEST("masks are upscaled by libtorch's operators as by definition") {
+  const UpscalingWeights w = upscalingWeights(8, 4, 2);
+  const at::Tensor image = at::randn({2, 9, 8});
+  const at::Tensor masks = at::randn({2, 4, 2});
+  const at::Tensor result =
+      upscaleByLibtorch(image, 3, w.weight1, w.bias1, w.normWeight, w.normBias, w.epsilon, w.weight2, w.bias2, masks);
+  EXPECT_EQUAL(result.sizes(), at::IntArrayRef({2, 4, 12, 12}));
+  EXPECT_NEAR(largestDifference(result, upscaledByDefinition(image, 3, w, masks)), 0, 2e-5);
+}
+
 TEST("many tokens that an image attends to are computed by libtorch's operators") {
   const Attention in = attention(1, 3, 20, 16, 40, 8);
   const at::Tensor result = attendManyTokens(in.image, in.positions, in.keys, in.shifts, in.values, in.bias, in.heads,

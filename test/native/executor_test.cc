@@ -149,6 +149,20 @@ TEST("a device has one executor, and another device another") {
   EXPECT(Executor::of("cuda:0") != Executor::of("cuda:1"));
 }
 
+TEST("tasks of a GPU run two at a time, and may use all cores of the CPU") {
+  Executor executor(at::kMeta, 2);
+  HeldCall first;
+  HeldCall second;
+  executor.submit(first.task);
+  first.started.pass();
+  executor.submit(second.task);
+  second.started.pass();
+  EXPECT_EQUAL(first.cores, at::get_num_threads());
+  EXPECT_EQUAL(second.cores, at::get_num_threads());
+  first.finish(executor);
+  second.finish(executor);
+}
+
 TEST("tasks run one after the other on one thread, in order") {
   Executor executor;
   std::vector<int> order;

@@ -3,6 +3,7 @@
 #include "cuda/kernel_cache.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -46,7 +47,19 @@ TEST("compiled kernels are read back whole, by what they were made of, or not at
   EXPECT_EQUAL(truncate(file.c_str(), 20), 0);
   EXPECT_EQUAL(cachedKernel("source"), std::string());
 
+  cacheKernel("source", binary);
+  std::fstream(file, std::ios::in | std::ios::out).seekp(20) << '?';
+  EXPECT_EQUAL(cachedKernel("source"), std::string());
+  // Which others may have written.
+  cacheKernel("source", binary);
+  EXPECT_EQUAL(chmod(file.c_str(), 0620), 0);
+  EXPECT_EQUAL(cachedKernel("source"), std::string());
+
   unlink(file.c_str());
+  // In the place of the file.
+  EXPECT_EQUAL(mkdir(file.c_str(), 0700), 0);
+  EXPECT_EQUAL(cachedKernel("source"), std::string());
+  rmdir(file.c_str());
   rmdir((folder + "/a/kernels").c_str());
   rmdir((folder + "/a").c_str());
   // Where no folder can be made.
