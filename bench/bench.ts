@@ -10,6 +10,12 @@ import { floats } from './peers/inputs.js'
 import type { Checked, Results, Row } from './results.js'
 import { flopsOf, type Size } from './size.js'
 
+/** What is sent with an operation. */
+interface Fields {
+  prompts?: number
+  [name: string]: string | number | undefined
+}
+
 /** A run: the options, who takes part, and what was found so far. */
 export class Bench {
   readonly options: Options
@@ -109,7 +115,7 @@ export class Bench {
   }
 
   /** Times one operation with all children, in turn. */
-  async time(scenario: string, size: Size, children: readonly Child[], op: string, fields: { prompts?: number } = {}) {
+  async time(scenario: string, size: Size, children: readonly Child[], op: string, fields: Fields = {}) {
     const calls = new Map(children.map((child) => [child.kind.name, () => child.milliseconds(op, fields)]))
     const { times, failures } = await interleaved(calls, this.repetitions)
     for (const [name, failure] of failures) this.note(`${size.name}, ${scenario}: ${name} failed: ${failure}`)

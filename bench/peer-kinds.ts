@@ -94,15 +94,11 @@ function pythonKinds(python: string, bf16: boolean): PeerKind[] {
     kind('torch.compile', 'the same with a compiled encoder, float32', 'compile', { operations: ['encode'] }),
   ]
   if (bf16) {
-    kinds.splice(
-      1,
-      0,
+    kinds.push(
       kind('pytorch-bf16', 'PyTorch, eager, in bf16 (the decoder by autocast)', 'eager-bf16', {
         reduced: true,
         devices: ['cuda'],
       }),
-    )
-    kinds.push(
       kind('torch.compile-bf16', 'the same in bf16', 'compile-bf16', { operations: ['encode'], reduced: true }),
     )
   }

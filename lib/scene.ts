@@ -439,16 +439,12 @@ export class Scene {
       predictedIou,
       agreement,
       masks: proposals,
+      semanticMask: trained ? this.#semanticMask(decoded, place) : null,
       ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
     }
-    return lazily(
-      lazily(
-        trained ? { ...hit, semanticMask: this.#semanticMask(decoded, place) } : { ...hit, semanticMask: null },
-        'logits',
-        () => best.logits,
-      ),
-      'semanticLogits',
-      () => (trained ? semanticLogits.slice(place * low, (place + 1) * low) : null),
+    const withLogits = lazily(hit, 'logits', () => best.logits)
+    return lazily(withLogits, 'semanticLogits', () =>
+      trained ? semanticLogits.slice(place * low, (place + 1) * low) : null,
     )
   }
 

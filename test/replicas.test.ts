@@ -317,12 +317,18 @@ describe('loading', () => {
     const { models } = addon().counters()
     const controller = new AbortController()
     const reason = new Error('enough')
-    const { free } = await holdDevice(one, 96)
+    // Longer than the bundle is read and checked, also where other tests keep the cores busy.
+    const { free } = await holdDevice(one, 960)
+    let isFree = false
+    const freed = free.then(() => {
+      isFree = true
+    })
     const pending = SegSam.load(bundle, { ...twoDevices, signal: controller.signal })
-    while (addon().counters().queued < 2) await turn()
+    while (addon().counters().queued < 2 && !isFree) await turn()
+    expect(addon().counters().queued).toBe(2)
     controller.abort(reason)
     await expect(pending).rejects.toBe(reason)
-    await free
+    await freed
     await disposed(one.encode(image))
     await turn()
     expect(addon().counters().models).toBe(models)

@@ -1,6 +1,7 @@
 #include "cuda/decoder.h"
 
 #include <ATen/DeviceGuard.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
@@ -59,8 +60,6 @@ const Kernel& maskUpscaling() {
                                 cuda::maskUpscalingBytes()};
   return kernel;
 }
-
-int64_t quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 void expectHalves(const at::Tensor& tensor, at::IntArrayRef sizes, const char* name) {
   TORCH_CHECK(tensor.scalar_type() == at::kHalf && tensor.sizes() == sizes && tensor.is_contiguous(), "Expected ", name,
@@ -147,7 +146,7 @@ std::tuple<at::Tensor, at::Tensor> normTokensOnCuda(const at::Tensor& x, const s
                                static_cast<int>(rows),
                                static_cast<float>(epsilon)};
   constexpr int64_t kRowsOfBlock = 4;
-  launchKernel(tokenNorm(), x.device(), {static_cast<unsigned>(quotient(rows, kRowsOfBlock)), 1, 1}, &arguments);
+  launchKernel(tokenNorm(), x.device(), {static_cast<unsigned>(at::divup(rows, kRowsOfBlock)), 1, 1}, &arguments);
   return {out, positioned};
 }
 
@@ -159,7 +158,7 @@ at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image,
   expectHalves(queries, {prompts, rows, kWidth}, "queries");
   constexpr int64_t kRows = 64;
   constexpr int64_t kKeys = 32;
-  const int64_t tiles = quotient(rows, kRows);
+  const int64_t tiles = at::divup(rows, kRows);
   const int64_t parts =
       std::clamp(kBlocksOfProcessor * processorsOf(image.device()) / (prompts * tiles), int64_t{1}, length / kKeys);
   const auto floats = image.options().dtype(at::kFloat);
@@ -175,7 +174,7 @@ at::Tensor attendImageOnCuda(const at::Tensor& queries, const at::Tensor& image,
   cuda::JoinedParts joined = {sums.data_ptr<float>(), scales.data_ptr<float>(), halvesOf(out),
                               prompts * rows,         static_cast<int>(rows),   static_cast<int>(parts)};
   constexpr int64_t kRowsOfBlock = 4;
-  launchKernel(partsJoined(), image.device(), {static_cast<unsigned>(quotient(prompts * rows, kRowsOfBlock)), 1, 1},
+  launchKernel(partsJoined(), image.device(), {static_cast<unsigned>(at::divup(prompts * rows, kRowsOfBlock)), 1, 1},
                &joined);
   return out;
 }
@@ -202,7 +201,7 @@ at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positio
   constexpr int64_t kRows = 64;
   const int64_t tiles = length / kRows;
   const int64_t tilesOfBlock =
-      std::clamp(quotient(prompts * tiles, kBlocksOfProcessor * processorsOf(image.device())), int64_t{1}, tiles);
+      std::clamp(at::divup(prompts * tiles, kBlocksOfProcessor * processorsOf(image.device())), int64_t{1}, tiles);
   cuda::TokenAttention arguments = {halvesOf(image),
                                     strideOf(image),
                                     halvesOf(positions),
@@ -218,7 +217,7 @@ at::Tensor attendTokensOnCuda(const at::Tensor& image, const at::Tensor& positio
                                     static_cast<int>(tilesOfBlock),
                                     static_cast<float>(epsilon)};
   launchKernel(tokenAttention(tokens), image.device(),
-               {static_cast<unsigned>(quotient(tiles, tilesOfBlock)), static_cast<unsigned>(prompts), 1}, &arguments);
+               {static_cast<unsigned>(at::divup(tiles, tilesOfBlock)), static_cast<unsigned>(prompts), 1}, &arguments);
   return out;
 }
 

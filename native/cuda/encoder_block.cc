@@ -1,6 +1,7 @@
 #include "cuda/encoder_block.h"
 
 #include <ATen/DeviceGuard.h>
+#include <ATen/Parallel.h>
 
 #include <array>
 #include <cmath>
@@ -63,14 +64,14 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& bias, const at::Tenso
               "Expected a square grid and heads of 64 values, got ", qkv.sizes());
   TORCH_CHECK(tableH.sizes() == at::IntArrayRef({2 * side - 1, kHeadWidth}) && tableW.sizes() == tableH.sizes(),
               "Expected tables of 2 * ", side, " - 1 positions, got ", tableH.sizes(), " and ", tableW.sizes());
-  const int64_t perRow = (grid + side - 1) / side;
+  const int64_t perRow = at::divup(grid, side);
   at::Tensor out = at::empty({batch, grid, grid, width}, qkv.options());
   cuda::GridAttention arguments = {
       halvesOf(qkv),          halvesOf(bias),          halvesOf(tableH),
       halvesOf(tableW),       halvesOf(out),           static_cast<int>(grid),
       static_cast<int>(side), static_cast<int>(heads), 1.0f / std::sqrt(static_cast<float>(kHeadWidth))};
   const int64_t slots = side * kShapes[shapeOf(side)].slots;
-  const std::array<unsigned, 3> blocks = {static_cast<unsigned>((slots + kQueriesOfBlock - 1) / kQueriesOfBlock),
+  const std::array<unsigned, 3> blocks = {static_cast<unsigned>(at::divup(slots, kQueriesOfBlock)),
                                           static_cast<unsigned>(heads), static_cast<unsigned>(batch * perRow * perRow)};
   launchKernel(attentionKernel(qkv.scalar_type(), side), qkv.device(), blocks, &arguments);
   return out;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 
 namespace segsam::cuda {
@@ -159,7 +160,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
   const int keyOfLane = kept(at(lane / 16 * 8 + lane % 8, lane / 8 % 2));
   const int valueOfLane = kept(at(lane % 16, lane / 16));
   const int biasOfLane = kept(4 * kTile + rowOf(0) * kPitch);
-  const float toExponent = a.scale * 1.44269504088896340736f;
+  const float toExponent = a.scale * kLog2OfE;
   const float slack = kSlack / toExponent;
   float out[Tiles][8][4] = {};
   float maxima[kGroups];
@@ -228,8 +229,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
       if (anyInWarp(exceeds)) {
         SEG_SAM_UNROLL
         for (int r = 0; r < kGroups; ++r) {
-          most[r] = fmaxf(most[r], exchange(most[r], 1));
-          most[r] = fmaxf(most[r], exchange(most[r], 2));
+          most[r] = laneMaximum<4>(most[r]);
           const float correction = powerOfTwo((maxima[r] - most[r]) * toExponent);
           maxima[r] = most[r];
           totals[r] *= correction;
@@ -279,10 +279,7 @@ SEG_SAM_DEVICE void attendGrid(const GridAttention& a, uint16* shared) {
 
   SEG_SAM_UNROLL
   for (int r = 0; r < kGroups; ++r) {
-    float total = totals[r];
-    total += exchange(total, 1);
-    total += exchange(total, 2);
-    const float factor = 1.0f / total;
+    const float factor = 1.0f / laneSum<4>(totals[r]);
     const int slot = firstSlot + rowOf(r);
     const int y = slot / Slots;
     const int x = slot % Slots;

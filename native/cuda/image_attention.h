@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 #include "cuda/wide_rows.h"
 
@@ -18,7 +19,6 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
   constexpr int kThreads = 128;
   constexpr int kTile = kKeys * kWide;
   constexpr int kColumns = kWide / 8;
-  constexpr float kToExponent = 1.44269504088896340736f;
 
   const SharedValues all = inShared(shared);
   const int thread = threadIndex();
@@ -83,17 +83,16 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
         float most = maxima[r];
         SEG_SAM_UNROLL
         for (int n = 0; n < 4; ++n) most = fmaxf(most, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
-        most = fmaxf(most, exchange(most, 1));
-        most = fmaxf(most, exchange(most, 2));
-        const float correction = powerOfTwo((maxima[r] - most) * kToExponent);
-        const float shift = most * kToExponent;
+        most = laneMaximum<4>(most);
+        const float correction = powerOfTwo((maxima[r] - most) * kLog2OfE);
+        const float shift = most * kLog2OfE;
         maxima[r] = most;
         float total = totals[r] * correction;
         SEG_SAM_UNROLL
         for (int n = 0; n < 4; ++n) {
           SEG_SAM_UNROLL
           for (int i = 2 * r; i < 2 * r + 2; ++i) {
-            scores[n][i] = powerOfTwo(scores[n][i] * kToExponent - shift);
+            scores[n][i] = powerOfTwo(scores[n][i] * kLog2OfE - shift);
             total += scores[n][i];
           }
         }
@@ -124,8 +123,7 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
 
   SEG_SAM_UNROLL
   for (int r = 0; r < 2; ++r) {
-    totals[r] += exchange(totals[r], 1);
-    totals[r] += exchange(totals[r], 2);
+    totals[r] = laneSum<4>(totals[r]);
     const int row = firstRow + r * 8 + lane / 4;
     if (row >= a.rows) continue;
     const int64 target = (prompt * a.parts + blockX()) * a.rows + row;
@@ -144,7 +142,6 @@ SEG_SAM_DEVICE void attendImage(const ImageAttention& a, uint16* shared) {
 
 /// The attended values of all parts of `attendImage`. One block: 4 rows of all prompts, by 128 threads.
 SEG_SAM_DEVICE void joinParts(const JoinedParts& a) {
-  constexpr float kToExponent = 1.44269504088896340736f;
   const int lane = threadIndex() % 32;
   const int64 row = static_cast<int64>(blockX()) * 4 + threadIndex() / 32;
   if (row >= a.allRows) return;
@@ -156,7 +153,7 @@ SEG_SAM_DEVICE void joinParts(const JoinedParts& a) {
   float sums[8] = {};
   for (int part = 0; part < a.parts; ++part) {
     const int64 source = sourceOf(part);
-    const float weight = powerOfTwo((a.scales[2 * source] - most) * kToExponent);
+    const float weight = powerOfTwo((a.scales[2 * source] - most) * kLog2OfE);
     total += weight * a.scales[2 * source + 1];
     SEG_SAM_UNROLL
     for (int half = 0; half < 2; ++half) {

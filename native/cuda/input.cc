@@ -1,5 +1,7 @@
 #include "cuda/input.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
 #include <string>
@@ -57,7 +59,7 @@ void write(const Kernel& kernel, cuda::ImageInput arguments, const at::Tensor& o
   arguments.outHeight = static_cast<int>(out.size(1));
   arguments.outWidth = static_cast<int>(out.size(2));
   const int64_t pairs = out.size(1) * out.size(2) / 2;
-  const auto blocks = static_cast<unsigned>((pairs + kThreads - 1) / kThreads);
+  const auto blocks = static_cast<unsigned>(at::divup(pairs, kThreads));
   launchKernel(kernel, out.device(), {blocks, static_cast<unsigned>(out.size(0)), 1}, &arguments);
 }
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "error.h"
+
 namespace segsam {
 
 /// A kernel of this folder with its template arguments, which lives as long as the process. Compiled for the device
@@ -47,6 +49,19 @@ int64_t memoryOf(at::Device device);
 /// Compiles the kernel and loads it, where it is not yet.
 /// @throws Error DEVICE_UNAVAILABLE
 void prepareKernel(const Kernel& kernel, at::Device device);
+
+/// Why `prepare`, which prepares kernels, cannot do so on a device; empty where it has done it.
+template <class Prepare>
+std::string whyNotPrepared(at::Device device, const Prepare& prepare) {
+  std::string reason = whyNoKernels(device);
+  if (!reason.empty()) return reason;
+  try {
+    prepare();
+  } catch (const Error& error) {
+    reason = error.what();
+  }
+  return reason;
+}
 
 /// Enqueues the kernel on the current stream of the device, which is the current one of the thread.
 void launchKernel(const Kernel& kernel, at::Device device, std::array<unsigned, 3> grid, void* arguments);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 #include "cuda/wide_rows.h"
 
@@ -101,9 +102,7 @@ SEG_SAM_DEVICE void upscaleMasks(const MaskUpscaling& a, uint16* shared) {
         float sum = 0.0f;
         SEG_SAM_UNROLL
         for (int n = 0; n < 8; ++n) sum += sums[n][2 * r] + sums[n][2 * r + 1];
-        sum += exchange(sum, 1);
-        sum += exchange(sum, 2);
-        const float mean = sum / kMiddle;
+        const float mean = laneSum<4>(sum) / kMiddle;
         float squares = 0.0f;
         SEG_SAM_UNROLL
         for (int n = 0; n < 8; ++n) {
@@ -111,9 +110,7 @@ SEG_SAM_DEVICE void upscaleMasks(const MaskUpscaling& a, uint16* shared) {
           sums[n][2 * r + 1] -= mean;
           squares += sums[n][2 * r] * sums[n][2 * r] + sums[n][2 * r + 1] * sums[n][2 * r + 1];
         }
-        squares += exchange(squares, 1);
-        squares += exchange(squares, 2);
-        const float scale = inverseRoot(squares / kMiddle + a.epsilon);
+        const float scale = inverseRoot(laneSum<4>(squares) / kMiddle + a.epsilon);
         SEG_SAM_UNROLL
         for (int n = 0; n < 8; ++n) {
           const uint32 weight = pairAt(normWeight, n);

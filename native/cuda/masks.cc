@@ -1,7 +1,10 @@
 #include "cuda/masks.h"
 
+#include <ATen/Parallel.h>
+
 #include "cuda/arguments.h"
 #include "cuda/kernel.h"
+#include "ops/mask_bits.h"
 
 namespace segsam {
 
@@ -29,7 +32,7 @@ at::Tensor maskBitsOnCuda(const at::Tensor& logits, const Frame& frame, float th
   const int64_t side = logits.size(1);
   TORCH_CHECK(logits.dim() == 3 && logits.size(2) == side && logits.scalar_type() == at::kFloat,
               "Expected squares of logits in float32, got ", logits.sizes());
-  const int64_t words = (frame.width * frame.height + 31) / 32;
+  const int64_t words = maskWords(frame.width * frame.height);
   const at::Tensor source = logits.contiguous();
   at::Tensor bits = at::empty({count, words}, logits.options().dtype(at::kInt));
   cuda::MaskBits arguments = {source.data_ptr<float>(),
@@ -39,7 +42,7 @@ at::Tensor maskBitsOnCuda(const at::Tensor& logits, const Frame& frame, float th
                               axisOf(frame.width, frame.resizedWidth, frame.side, side),
                               static_cast<int>(side),
                               threshold};
-  const int64_t blocksOfMask = (words + cuda::kMaskWordsOfBlock - 1) / cuda::kMaskWordsOfBlock;
+  const int64_t blocksOfMask = at::divup(words, cuda::kMaskWordsOfBlock);
   launchKernel(maskBitsKernel(), logits.device(), {static_cast<unsigned>(count * blocksOfMask), 1, 1}, &arguments);
   return bits;
 }

@@ -1,5 +1,7 @@
 #include "cuda/norm.h"
 
+#include <ATen/Parallel.h>
+
 #include <array>
 #include <string>
 
@@ -57,7 +59,7 @@ at::Tensor normOnCuda(const at::Tensor& x, const at::Tensor& weight, const at::T
                              static_cast<int>(width),
                              static_cast<float>(epsilon),
                              gelu};
-  const auto blocks = static_cast<unsigned>((rows + rowsOfBlock - 1) / rowsOfBlock);
+  const auto blocks = static_cast<unsigned>(at::divup(rows, rowsOfBlock));
   launchKernel(normKernel(source.scalar_type(), width), x.device(), {blocks, 1, 1}, &arguments);
   return out;
 }

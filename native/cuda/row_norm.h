@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 
 namespace segsam::cuda {
@@ -30,8 +31,7 @@ SEG_SAM_DEVICE void normRows(const RowNorm& a) {
     values[i] = *reinterpret_cast<const Vector*>(source + chunk * 8);
     for (int j = 0; j < 4; ++j) sum += T::first(values[i].words[j]) + T::second(values[i].words[j]);
   }
-  for (int mask = 1; mask < Lanes; mask *= 2) sum += exchange(sum, mask);
-  const float mean = sum / static_cast<float>(a.width);
+  const float mean = laneSum<Lanes>(sum) / static_cast<float>(a.width);
 
   float squares = 0.0f;
   SEG_SAM_UNROLL
@@ -43,8 +43,7 @@ SEG_SAM_DEVICE void normRows(const RowNorm& a) {
       squares += first * first + second * second;
     }
   }
-  for (int mask = 1; mask < Lanes; mask *= 2) squares += exchange(squares, mask);
-  const float scale = inverseRoot(squares / static_cast<float>(a.width) + a.epsilon);
+  const float scale = inverseRoot(laneSum<Lanes>(squares) / static_cast<float>(a.width) + a.epsilon);
 
   if (!isThere) return;
   SEG_SAM_UNROLL

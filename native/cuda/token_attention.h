@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 #include "cuda/wide_rows.h"
 
@@ -20,7 +21,6 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
   constexpr int kThreads = 128;
   constexpr int kTile = kRows * kWide;
   constexpr int kColumns = kWide / 8;
-  constexpr float kToExponent = 1.44269504088896340736f;
   constexpr float kMasked = -1e30f;
 
   const SharedValues all = inShared(shared);
@@ -107,11 +107,11 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
       float most = scores[0][i];
       SEG_SAM_UNROLL
       for (int n = 1; n < Tokens; ++n) most = fmaxf(most, scores[n][i]);
-      const float shift = most * kToExponent;
+      const float shift = most * kLog2OfE;
       float total = 0.0f;
       SEG_SAM_UNROLL
       for (int n = 0; n < Tokens; ++n) {
-        scores[n][i] = powerOfTwo(scores[n][i] * kToExponent - shift);
+        scores[n][i] = powerOfTwo(scores[n][i] * kLog2OfE - shift);
         total += scores[n][i];
       }
       const float inverse = 1.0f / total;
@@ -161,9 +161,7 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
       float sum = 0.0f;
       SEG_SAM_UNROLL
       for (int n = 0; n < kColumns; ++n) sum += out[n][2 * r] + out[n][2 * r + 1];
-      sum += exchange(sum, 1);
-      sum += exchange(sum, 2);
-      const float mean = sum / kWide;
+      const float mean = laneSum<4>(sum) / kWide;
       float squares = 0.0f;
       SEG_SAM_UNROLL
       for (int n = 0; n < kColumns; ++n) {
@@ -171,9 +169,7 @@ SEG_SAM_DEVICE void attendTokens(const TokenAttention& a, uint16* shared) {
         const float second = out[n][2 * r + 1] - mean;
         squares += first * first + second * second;
       }
-      squares += exchange(squares, 1);
-      squares += exchange(squares, 2);
-      const float scale = inverseRoot(squares / kWide + a.epsilon);
+      const float scale = inverseRoot(laneSum<4>(squares) / kWide + a.epsilon);
       SEG_SAM_UNROLL
       for (int piece = 0; piece < kPieces; ++piece) {
         const Vector weight = vectorAt(a.normWeight + (piece * 4 + lane % 4) * 8);

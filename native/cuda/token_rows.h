@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/arguments.h"
+#include "cuda/lanes.h"
 #include "cuda/warp.h"
 #include "cuda/wide_rows.h"
 
@@ -25,16 +26,14 @@ SEG_SAM_DEVICE void normTokens(const TokenNorm& a) {
   }
   SEG_SAM_UNROLL
   for (int i = 0; i < 8; ++i) sum += values[i];
-  for (int mask = 1; mask < 32; mask *= 2) sum += exchange(sum, mask);
-  const float mean = sum / kWide;
+  const float mean = laneSum<32>(sum) / kWide;
   float squares = 0.0f;
   SEG_SAM_UNROLL
   for (int i = 0; i < 8; ++i) {
     values[i] -= mean;
     squares += values[i] * values[i];
   }
-  for (int mask = 1; mask < 32; mask *= 2) squares += exchange(squares, mask);
-  const float scale = inverseRoot(squares / kWide + a.epsilon);
+  const float scale = inverseRoot(laneSum<32>(squares) / kWide + a.epsilon);
   const Vector weight = vectorAt(a.weight + lane * 8);
   const Vector bias = vectorAt(a.bias + lane * 8);
   Vector out;

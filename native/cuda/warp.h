@@ -8,6 +8,13 @@
 
 #include "cuda/arguments.h"
 
+namespace segsam::cuda {
+
+/// Of what is raised to a power of two in place of e.
+constexpr float kLog2OfE = 1.44269504088896340736f;
+
+}  // namespace segsam::cuda
+
 #if defined(SEG_SAM_EMULATED_WARP)
 #include SEG_SAM_EMULATED_WARP
 #else

@@ -19,9 +19,6 @@ constexpr int64_t kUpscaledBytes = int64_t{256} << 20;
 
 /// What one thread writes at a time.
 constexpr int64_t kBytesOfTask = int64_t{128} << 10;
-constexpr int64_t kPixelsOfWord = 32;
-
-int64_t wordsOf(int64_t pixels) { return (pixels + kPixelsOfWord - 1) / kPixelsOfWord; }
 
 void copyBytes(const uint8_t* source, int64_t count, uint8_t* target) {
   at::parallel_for(0, count, kBytesOfTask, [&](int64_t begin, int64_t end) {
@@ -31,12 +28,12 @@ void copyBytes(const uint8_t* source, int64_t count, uint8_t* target) {
 
 /// (n, words) to (n, pixels).
 void expandMasks(const uint32_t* bits, int64_t count, int64_t pixels, uint8_t* target) {
-  const int64_t tasksOfMask = (pixels + kBytesOfTask - 1) / kBytesOfTask;
+  const int64_t tasksOfMask = at::divup(pixels, kBytesOfTask);
   at::parallel_for(0, count * tasksOfMask, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t mask = task / tasksOfMask;
       const int64_t first = task % tasksOfMask * kBytesOfTask;
-      expandBits(bits + mask * wordsOf(pixels) + first / kPixelsOfWord, std::min(kBytesOfTask, pixels - first),
+      expandBits(bits + mask * maskWords(pixels) + first / kMaskPixelsOfWord, std::min(kBytesOfTask, pixels - first),
                  target + mask * pixels + first);
     }
   });
@@ -100,8 +97,8 @@ class Delivery {
 /// (n, H * W) masks of 0 and 1 to bits as `maskBitsOnCuda` has them.
 at::Tensor packed(const at::Tensor& masks) {
   constexpr int64_t kPixelsOfByte = 8;
-  const int64_t words = wordsOf(masks.size(1));
-  const at::Tensor padded = at::constant_pad_nd(masks, {0, words * kPixelsOfWord - masks.size(1)});
+  const int64_t words = maskWords(masks.size(1));
+  const at::Tensor padded = at::constant_pad_nd(masks, {0, words * kMaskPixelsOfWord - masks.size(1)});
   const auto options = masks.options().dtype(at::kByte);
   const at::Tensor powers =
       at::bitwise_left_shift(at::ones({kPixelsOfByte}, options), at::arange(kPixelsOfByte, options));
@@ -138,7 +135,7 @@ struct Agreement {
 /// IoU of masks (P, M, H, W) with semantic masks (P, H, W): (P, M).
 void writeAgreement(const Delivery& delivery, const Agreement& agreement, int64_t pixels) {
   const DecodedViews& out = agreement.request->out;
-  const int64_t words = wordsOf(pixels);
+  const int64_t words = maskWords(pixels);
   const uint32_t* masks = delivery.bitsOf(agreement.masks);
   const uint32_t* semantic = delivery.bitsOf(agreement.semantic);
   const int64_t masksOfTask = std::max<int64_t>(1, kBytesOfTask / (words * static_cast<int64_t>(sizeof(uint32_t))));

@@ -13,7 +13,6 @@
 #include "cuda/kernel.h"
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
-#include "error.h"
 
 namespace segsam {
 
@@ -340,21 +339,9 @@ void narrow(const Module& decoder, std::initializer_list<const char*> parts) {
   }
 }
 
-/// @return why the kernels cannot run there; empty where they can
-std::string failureOf(at::Device device) {
-  const std::string reason = whyNoKernels(device);
-  if (!reason.empty()) return reason;
-  try {
-    prepareDecoder(device);
-    return "";
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
 int64_t fuseOnCuda(Module& module, at::Device device, std::string* failure) {
   if (!fitsCuda(module)) return 0;
-  const std::string reason = failureOf(device);
+  const std::string reason = whyNotPrepared(device, [&] { prepareDecoder(device); });
   if (failure != nullptr) *failure = reason;
   if (!reason.empty()) return 0;
   const std::vector<Replacement> all = decoderOfCuda(at::kHalf);

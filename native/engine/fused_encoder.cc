@@ -12,7 +12,6 @@
 #include "engine/class_replacement.h"
 #include "engine/linear.h"
 #include "engine/quantised_weight.h"
-#include "error.h"
 
 namespace segsam {
 
@@ -150,12 +149,7 @@ bool fitsCuda(const Module& block, at::Device device, std::string& failure) {
   const int64_t heads = attention.attr("num_heads").toInt();
   const int64_t side = sideOf(block);
   if (!attendsOnCuda(weight.scalar_type(), width, heads, side)) return false;
-  std::string reason = whyNoKernels(device);
-  try {
-    if (reason.empty()) prepareBlock(device, weight.scalar_type(), width, side);
-  } catch (const Error& error) {
-    reason = error.what();
-  }
+  const std::string reason = whyNotPrepared(device, [&] { prepareBlock(device, weight.scalar_type(), width, side); });
   if (failure.empty()) failure = reason;
   return reason.empty();
 }

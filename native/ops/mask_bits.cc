@@ -6,7 +6,7 @@ namespace segsam {
 
 SEG_SAM_CLONES
 void expandBits(const uint32_t* bits, int64_t count, uint8_t* target) {
-  constexpr int kPixels = 32;
+  constexpr int kPixels = kMaskPixelsOfWord;
   const int64_t words = count / kPixels;
   for (int64_t i = 0; i < words; ++i) {
     const uint32_t word = bits[i];

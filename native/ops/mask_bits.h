@@ -6,6 +6,11 @@ namespace segsam {
 
 // Masks of a bit per pixel: words of 32 pixels, the least significant bit first.
 
+constexpr int64_t kMaskPixelsOfWord = 32;
+
+/// Words of a mask.
+constexpr int64_t maskWords(int64_t pixels) { return (pixels + kMaskPixelsOfWord - 1) / kMaskPixelsOfWord; }
+
 /// `count` pixels to bytes of 0 and 1.
 void expandBits(const uint32_t* bits, int64_t count, uint8_t* target);
 

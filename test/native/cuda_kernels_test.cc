@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "check.h"
+#include "emulated_grid.h"
 #include "ops/frame.h"
 #include "ops/mask_bits.h"
 
-#define SEG_SAM_EMULATED_WARP "emulated_warp.h"
 #include "cuda/grid_attention.h"
 #include "cuda/mask_bits.h"
 #include "cuda/row_norm.h"
@@ -23,21 +23,6 @@ template <class T>
 constexpr at::ScalarType kType = at::kBFloat16;
 template <>
 constexpr at::ScalarType kType<Float16> = at::kHalf;
-
-uint16* halves(const at::Tensor& tensor) { return static_cast<uint16*>(tensor.data_ptr()); }
-
-double relativeError(const at::Tensor& actual, const at::Tensor& expected) {
-  return ((actual.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
-}
-
-template <class Body>
-void runGrid(std::array<int, 3> grid, int threads, const Body& kernel) {
-  for (int z = 0; z < grid[2]; ++z) {
-    for (int y = 0; y < grid[1]; ++y) {
-      for (int x = 0; x < grid[0]; ++x) EmulatedBlock::run(threads, {x, y, z}, kernel);
-    }
-  }
-}
 
 /// Attention within windows as models/seg_sam/image_encoder.py has it, in float64.
 at::Tensor attended(const at::Tensor& qkv, const at::Tensor& bias, const at::Tensor& tableH, const at::Tensor& tableW,

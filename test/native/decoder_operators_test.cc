@@ -109,6 +109,44 @@ torch::jit::Module decoder(bool fused, bool rounded) {
   return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
 }
 
+/// What a decoder is given, without a mask and with one.
+struct Decoding {
+  static constexpr int64_t kSide = 6;
+
+  explicit Decoding(uint64_t seed) {
+    at::manual_seed(seed);
+    const int64_t channels =
+        loadedDecoder().attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
+    features.push_back(at::randn({1, channels, kSide, kSide}));
+    classes = at::randn({1, 5, channels});
+    summary = at::randn({1, 1, channels});
+    points = at::rand({3, 2, 2}) * 16 * kSide;
+    masks = {torch::jit::IValue(), torch::jit::IValue(at::randn({3, 1, 24, 24}))};
+  }
+
+  std::vector<torch::jit::IValue> outputs(torch::jit::Module& module, const torch::jit::IValue& mask) const {
+    return module.get_method("decode")({features, classes, summary, points, labels, mask})
+        .toTupleRef()
+        .elements()
+        .vec();
+  }
+
+  c10::List<at::Tensor> features;
+  at::Tensor classes, summary, points;
+  at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
+  std::vector<torch::jit::IValue> masks;
+};
+
+/// @param tolerance of the greatest value of each output
+void expectNear(const std::vector<torch::jit::IValue>& actual, const std::vector<torch::jit::IValue>& expected,
+                double tolerance) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQUAL(actual[i].toTensor().sizes(), expected[i].toTensor().sizes());
+    const double size = expected[i].toTensor().abs().max().item<double>();
+    EXPECT_NEAR(largestDifference(actual[i].toTensor(), expected[i].toTensor()), 0, tolerance * size);
+  }
+}
+
 }  // namespace
 
 TEST("tokens attend to an image as by definition: shared and own images, several tiles, odd sizes") {
@@ -200,32 +238,11 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
     ++plainAttentions;
   }
   if (packsLinears()) EXPECT_EQUAL(plainAttentions, 4U);
-  at::manual_seed(11);
-  const torch::jit::Module loaded = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
-  const int64_t channels =
-      loaded.attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
-  const int64_t side = 6;
-  const c10::List<at::Tensor> features({at::randn({1, channels, side, side})});
-  const at::Tensor classes = at::randn({1, 5, channels});
-  const at::Tensor summary = at::randn({1, 1, channels});
-  const at::Tensor points = at::rand({3, 2, 2}) * 16 * side;
-  const at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
-  for (const torch::jit::IValue& mask : {torch::jit::IValue(), torch::jit::IValue(at::randn({3, 1, 24, 24}))}) {
-    const auto decode = [&](torch::jit::Module& module) {
-      return module.get_method("decode")({features, classes, summary, points, labels, mask})
-          .toTupleRef()
-          .elements()
-          .vec();
-    };
-    const auto expected = decode(plain);
-    const auto result = decode(exact);
-    const auto near = decode(rounded);
-    for (size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_EQUAL(result[i].toTensor().sizes(), expected[i].toTensor().sizes());
-      const double size = expected[i].toTensor().abs().max().item<double>();
-      EXPECT_NEAR(largestDifference(result[i].toTensor(), expected[i].toTensor()), 0, 1e-4 * size);
-      EXPECT_NEAR(largestDifference(near[i].toTensor(), expected[i].toTensor()), 0, 5e-2 * size);
-    }
+  const Decoding decoding(11);
+  for (const torch::jit::IValue& mask : decoding.masks) {
+    const auto expected = decoding.outputs(plain, mask);
+    expectNear(decoding.outputs(exact, mask), expected, 1e-4);
+    expectNear(decoding.outputs(rounded, mask), expected, 5e-2);
   }
 }
 
@@ -234,29 +251,9 @@ TEST("what a decoder computes on CUDA is the same, with the CPU's operators in i
   torch::jit::Module plain = decoder(false, false);
   torch::jit::Module module = loadedDecoder();
   EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 5);
-  at::manual_seed(12);
-  const int64_t channels =
-      module.attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
-  const int64_t side = 6;
-  const c10::List<at::Tensor> features({at::randn({1, channels, side, side})});
-  const at::Tensor classes = at::randn({1, 5, channels});
-  const at::Tensor summary = at::randn({1, 1, channels});
-  const at::Tensor points = at::rand({3, 2, 2}) * 16 * side;
-  const at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
-  for (const torch::jit::IValue& mask : {torch::jit::IValue(), torch::jit::IValue(at::randn({3, 1, 24, 24}))}) {
-    const auto decode = [&](torch::jit::Module& decoder) {
-      return decoder.get_method("decode")({features, classes, summary, points, labels, mask})
-          .toTupleRef()
-          .elements()
-          .vec();
-    };
-    const auto expected = decode(plain);
-    const auto result = decode(module);
-    for (size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_EQUAL(result[i].toTensor().sizes(), expected[i].toTensor().sizes());
-      const double size = expected[i].toTensor().abs().max().item<double>();
-      EXPECT_NEAR(largestDifference(result[i].toTensor(), expected[i].toTensor()), 0, 1e-4 * size);
-    }
+  const Decoding decoding(12);
+  for (const torch::jit::IValue& mask : decoding.masks) {
+    expectNear(decoding.outputs(module, mask), decoding.outputs(plain, mask), 1e-4);
   }
 }
 
