@@ -263,7 +263,10 @@ export interface DecodeOptions {
   multimask: boolean
   /** Logits above this value are foreground (SAM: 0). */
   threshold: number
-  /** Pre-allocated result for `masks`, of exactly that length; filled when the promise resolves. */
+  /**
+   * Pre-allocated result for `masks`, of exactly that length. On a `SharedArrayBuffer` it is written in place while the
+   * promise is pending, else filled when it resolves.
+   */
   out: Uint8Array | null
 }
 
@@ -273,19 +276,26 @@ export interface Decoded {
   /** (P, M, H, W) of 0 and 1, from the semantic-agnostic decoder. */
   masks: Uint8Array
   /** (P, M, h, w) */
-  logits: Float32Array
+  logits: Logits
   /** (P, M) predicted IoU. */
   iou: Float32Array
   /** (P, H, W) of 0 and 1, from the semantic-aware decoder. */
   semanticMasks: Uint8Array
   /** (P, h, w) */
-  semanticLogits: Float32Array
+  semanticLogits: Logits
   /** (P, M) IoU of each binary mask with the semantic mask at the original size; 1 where both are empty. */
   agreement: Float32Array
   /** (P, K + 1) probabilities that the prompted object is of each class; the last is "nothing". */
   classProbabilities: Float32Array
   /** (P, K) probability that an unprompted object of each class is in the image: the maximum over the CO-tokens. */
   presence: Float32Array
+}
+
+/** Values that stay in native memory, which later calls use again, until they are asked for. */
+export class Logits {
+  private constructor()
+  /** A copy of the values from `begin` to before `end`. */
+  slice(begin: number, end: number): Float32Array
 }
 
 /*

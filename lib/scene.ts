@@ -43,7 +43,8 @@ export interface SegmentOptions extends CallOptions {
   classes?: readonly (string | NewClassCard)[]
   /**
    * Memory for the binary masks: prompts * (3 with multimask, else 1) * height * width bytes. The masks of the result
-   * are views into it, in the order of the prompts. Do not touch it until the promise settles.
+   * are views into it, in the order of the prompts. Do not touch it until the promise settles. On a `SharedArrayBuffer`
+   * masks are written in place, without a copy; use it again in a later call, and no call takes new memory for them.
    */
   out?: Uint8Array
 }

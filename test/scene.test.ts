@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../lib/addon.js'
 import { type EncodeOptions, type Hit, type MedicalImage, type Prompt, type Scene, SegSam } from '../lib/index.js'
@@ -215,6 +216,24 @@ describe('out', () => {
         const freshProposals = fresh.flatMap(({ masks }) => masks)
         for (const [i, { mask }] of proposals.entries()) expect(mask.iou(freshProposals[i]!.mask)).toBeGreaterThan(0.99)
       }
+    }
+  })
+
+  it('on shared memory is written in place, while JavaScript runs', async () => {
+    const prompts = [box, box]
+    const expected = await scene.segment(prompts)
+    const bytes = 6 * width * height
+    const memory = new SharedArrayBuffer(bytes + 3)
+    const out = new Uint8Array(memory, 3).fill(9)
+    const pending = scene.segment(prompts, { out })
+    await setImmediate()
+    // No promise settles meanwhile.
+    const end = Date.now() + 20_000
+    while (out.at(-1) === 9 && Date.now() < end) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    expect(out.at(-1)).not.toBe(9)
+    for (const [i, hit] of (await pending).entries()) {
+      expectSame(hit, expected[i]!)
+      expect(hit.mask.data.buffer).toBe(memory)
     }
   })
 

@@ -17,6 +17,8 @@ class SegSamPeer implements Peer {
   readonly #mixed = lazily(() => [this.#image, ...[0.5, 0.75, 1.5].map((scale) => scaled(this.#size.imageSize, scale))])
   #scene: Scene | undefined
   #sceneOfOriginal: Scene | undefined
+  /** Memory for the masks of a batch, not in use. */
+  readonly #outs: Uint8Array[] = []
 
   async require() {
     this.#library = (await import(pathToFileURL(resolve('dist/index.js')).href)) as Library
@@ -46,6 +48,14 @@ class SegSamPeer implements Peer {
 
   async decode(prompts: number) {
     await this.#scene!.segment(clickPrompts(this.#size.imageSize, prompts), { multimask: false })
+  }
+
+  async decodeInPlace(prompts: number) {
+    const { imageSize } = this.#size
+    const bytes = prompts * imageSize ** 2
+    const out = this.#outs.pop() ?? new Uint8Array(new SharedArrayBuffer(bytes))
+    await this.#scene!.segment(clickPrompts(imageSize, prompts), { multimask: false, out })
+    this.#outs.push(out)
   }
 
   async encodeOriginal() {

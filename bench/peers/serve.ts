@@ -13,6 +13,8 @@ export interface Peer {
   encode(): Promise<void>
   /** Decodes clicks against the image encoded last; logits, and what the runtime gives with them. */
   decode(prompts: number): Promise<void>
+  /** The same into memory of an earlier call that has ended, for a runtime that can: what a server does. */
+  decodeInPlace?(prompts: number): Promise<void>
   /** Decodes one click into a binary mask of the original image, which has `originalSide`. */
   click(): Promise<void>
   /** Encodes the original image. */
@@ -107,8 +109,9 @@ async function timed(call: () => Promise<void>): Promise<number> {
 /** `requests` calls, `callers` of them in flight. */
 async function atOnce(peer: Peer, { call, prompts, callers, requests }: Message): Promise<void> {
   let left = requests
+  const decode = () => peer.decodeInPlace?.(prompts) ?? peer.decode(prompts)
   const one = async () => {
-    while (left-- > 0) await (call === 'encode' ? peer.encode() : peer.decode(prompts))
+    while (left-- > 0) await (call === 'encode' ? peer.encode() : decode())
   }
   await Promise.all(Array.from({ length: callers }, one))
 }

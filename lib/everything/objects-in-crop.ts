@@ -105,7 +105,7 @@ async function keptMask(
  */
 async function stabilityOf(decoder: Decoder, { logits }: Decoded, row: number, offset: number): Promise<number> {
   const { width, height, maskSize, imageSize, resizeMode } = decoder
-  const low = logits.subarray(row * maskSize ** 2, (row + 1) * maskSize ** 2)
+  const low = logits.slice(row * maskSize ** 2, (row + 1) * maskSize ** 2)
   const areaAbove = async (threshold: number) => {
     const mask = addon().upscaleMasks(low, 1, maskSize, width, height, imageSize, resizeMode, threshold)
     await setImmediate()

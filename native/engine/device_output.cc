@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <utility>
 
 #include "cuda/masks.h"
@@ -66,6 +67,10 @@ class Delivery {
     // Page-locked, or the driver would copy through a buffer of its own.
     onHost_ = at::empty(onDevice.sizes(), at::TensorOptions(at::kByte).pinned_memory(!onDevice.is_cpu()));
     onHost_.copy_(onDevice);
+    // The threads of a GPU's two streams, and of several GPUs, share the cores: each would wait for the others' at the
+    // end of every part.
+    static std::mutex writing;
+    const std::lock_guard lock(writing);
     const uint8_t* source = onHost_.const_data_ptr<uint8_t>();
     for (Part& part : parts_) {
       part.source = source;

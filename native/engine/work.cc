@@ -50,6 +50,18 @@ bool DecodeWork::joins(const Work& other, int64_t total) const {
          decode->prompts_.masks.empty() == prompts_.masks.empty() && total <= model_->options().maxDecodeBatch;
 }
 
+DecodeRequest DecodeWork::request() {
+  // Most callers read few of them or none: libtorch's memory is used again, that of JavaScript new in each call.
+  const int64_t side = model_->options().maskSize;
+  logits_ = at::empty({prompts_.count * out_.masksPerPrompt, side, side}, at::kFloat);
+  out_.logits = logits_.mutable_data_ptr<float>();
+  if (classes_) {
+    semanticLogits_ = at::empty({prompts_.count, side, side}, at::kFloat);
+    out_.semanticLogits = semanticLogits_.mutable_data_ptr<float>();
+  }
+  return {prompts_.batch(), threshold_, out_};
+}
+
 void DecodeWork::runWith(const std::vector<Work*>& others) {
   std::vector<DecodeRequest> requests = {request()};
   for (Work* other : others) requests.push_back(static_cast<DecodeWork*>(other)->request());

@@ -67,7 +67,7 @@ struct Prompts {
 class DecodeWork : public Work {
  public:
   /// @param classes null: masks alone
-  /// @param out written to when it runs, not owned
+  /// @param out written to when it runs, not owned; the logits are memory of this work instead
   DecodeWork(std::shared_ptr<Model> model, std::shared_ptr<Scene> scene, std::shared_ptr<const ClassSet> classes,
              Prompts prompts, float threshold, const DecodedViews& out);
 
@@ -76,8 +76,13 @@ class DecodeWork : public Work {
   bool joins(const Work& other, int64_t total) const override;
   void runWith(const std::vector<Work*>& others) override;
 
+  /// (P, M, side, side), one after the other; undefined until it has run.
+  const at::Tensor& logits() const { return logits_; }
+  /// (P, side, side), or undefined.
+  const at::Tensor& semanticLogits() const { return semanticLogits_; }
+
  private:
-  DecodeRequest request() const { return {prompts_.batch(), threshold_, out_}; }
+  DecodeRequest request();
 
   std::shared_ptr<Model> model_;
   std::shared_ptr<Scene> scene_;
@@ -85,6 +90,8 @@ class DecodeWork : public Work {
   Prompts prompts_;
   float threshold_;
   DecodedViews out_;
+  at::Tensor logits_;
+  at::Tensor semanticLogits_;
 };
 
 }  // namespace segsam

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "napi/cancellation.h"
 #include "napi/environment.h"
+#include "napi/logits_class.h"
 #include "napi/mask_functions.h"
 #include "napi/model_class.h"
 #include "napi/napi_setup.h"
@@ -13,7 +14,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int kAbiVersion = 3;
+constexpr int kAbiVersion = 4;
 
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -77,6 +78,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment.model = define("Model", modelClass(env));
   environment.classSet = define("ClassSet", classSetClass(env));
   environment.scene = define("Scene", sceneClass(env));
+  environment.logits = define("Logits", logitsClass(env));
   exports.Set("Cancellation", cancellationClass(env));
   exports.Set("abiVersion", Napi::Number::New(env, kAbiVersion));
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));

@@ -62,6 +62,14 @@ TypedArrayView readTypedArray(const Napi::Value& value, const char* name, const 
   return view;
 }
 
+bool isShared(const Napi::Value& typedArray) {
+  napi_value buffer = nullptr;
+  bool isArrayBuffer = true;
+  return napi_get_typedarray_info(typedArray.Env(), typedArray, nullptr, nullptr, nullptr, &buffer, nullptr) ==
+             napi_ok &&
+         napi_is_arraybuffer(typedArray.Env(), buffer, &isArrayBuffer) == napi_ok && !isArrayBuffer;
+}
+
 int64_t product(int64_t a, int64_t b) {
   int64_t result = 0;
   if (__builtin_mul_overflow(a, b, &result) || result > kMaxSafeInteger) {

@@ -36,6 +36,9 @@ int64_t readInteger(const Napi::Value& value, const char* name, int64_t least, i
 
 TypedArrayView readTypedArray(const Napi::Value& value, const char* name, const char* code = kInvalidArgument);
 
+/// Whether a typed array is one on shared memory, which can be neither transferred nor made smaller.
+bool isShared(const Napi::Value& typedArray);
+
 template <class T>
 struct ElementType;
 template <>

@@ -25,6 +25,7 @@ struct Environment {
   Napi::FunctionReference model;
   Napi::FunctionReference classSet;
   Napi::FunctionReference scene;
+  Napi::FunctionReference logits;
 
   std::shared_ptr<Completions> completions;
   /// Started and not settled.

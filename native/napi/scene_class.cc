@@ -10,6 +10,7 @@
 #include "napi/host_memory.h"
 #include "napi/job.h"
 #include "napi/large_pages.h"
+#include "napi/logits_class.h"
 #include "napi/traffic.h"
 #include "napi/wrapped.h"
 
@@ -90,21 +91,10 @@ void deliver(const uint8_t* staged, int64_t length, const Napi::Value& out) {
   std::copy_n(staged, length, target.elements);
 }
 
-/// The values of a decode that JavaScript sees, in the order in which the job keeps them.
-enum Result {
-  kMasks,
-  kLogits,
-  kIou,
-  kSemanticMasks,
-  kSemanticLogits,
-  kAgreement,
-  kClassProbabilities,
-  kPresence,
-  kResults
-};
+/// The arrays of a decode that JavaScript sees, in the order in which the job keeps them.
+enum Result { kMasks, kIou, kSemanticMasks, kAgreement, kClassProbabilities, kPresence, kResults };
 
-constexpr const char* kResultNames[] = {
-    "masks", "logits", "iou", "semanticMasks", "semanticLogits", "agreement", "classProbabilities", "presence"};
+constexpr const char* kResultNames[] = {"masks", "iou", "semanticMasks", "agreement", "classProbabilities", "presence"};
 static_assert(std::size(kResultNames) == kResults);
 
 /// Null: none are to be named.
@@ -141,12 +131,14 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     const int64_t count = prompts.count;
     const int64_t masks = product(count, options.masksPerPrompt);
     const int64_t pixels = product(object.width, object.height);
-    const int64_t logits = modelOptions.maskSize * modelOptions.maskSize;
     const int64_t maskPixels = product(masks, pixels);
     const bool hasOut = !options.out.IsNull() && !options.out.IsUndefined();
     std::shared_ptr<uint8_t[]> staging;
     NewArray<uint8_t> maskArray{};
-    if (hasOut) {
+    if (hasOut && isShared(options.out)) {
+      // Neither detached nor shrunk while the job runs.
+      maskArray = {options.out, readArray<uint8_t>(options.out, "out", maskPixels).elements};
+    } else if (hasOut) {
       readArray<uint8_t>(options.out, "out", maskPixels);
       staging.reset(new uint8_t[maskPixels]);
       useLargePages(staging.get(), maskPixels);
@@ -154,30 +146,30 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     } else {
       maskArray = newArray<uint8_t>(env, maskPixels);
     }
-    const auto logitArray = newArray<float>(env, product(masks, logits));
     const auto iou = newArray<float>(env, masks);
     const int64_t named = classes ? count : 0;
     const auto semanticMasks = newArray<uint8_t>(env, product(named, pixels));
-    const auto semanticLogits = newArray<float>(env, product(named, logits));
     const auto agreement = newArray<float>(env, classes ? masks : 0);
     const auto classProbabilities = newArray<float>(env, classes ? product(count, classes->size + 1) : 0);
     const auto presence = newArray<float>(env, classes ? product(count, classes->size) : 0);
-    const DecodedViews views{options.masksPerPrompt, maskArray.elements,          logitArray.elements,
-                             iou.elements,           semanticMasks.elements,      semanticLogits.elements,
-                             agreement.elements,     classProbabilities.elements, presence.elements};
+    const DecodedViews views{options.masksPerPrompt,     maskArray.elements,
+                             /*logits=*/nullptr,         iou.elements,       semanticMasks.elements,
+                             /*semanticLogits=*/nullptr, agreement.elements, classProbabilities.elements,
+                             presence.elements};
+    const auto work = std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views);
     return Job::start(
-        env, object.model->executor(), info[4],
-        std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views), schedule,
-        [staging, maskPixels, masksPerPrompt = options.masksPerPrompt](Napi::Env resultEnv,
-                                                                       const Job::Kept& kept) -> Napi::Value {
+        env, object.model->executor(), info[4], work, schedule,
+        [work, staging, maskPixels, masksPerPrompt = options.masksPerPrompt](Napi::Env resultEnv,
+                                                                             const Job::Kept& kept) -> Napi::Value {
           if (staging) deliver(staging.get(), maskPixels, kept[kMasks].Value());
           const auto decoded = Napi::Object::New(resultEnv);
           decoded.Set("masksPerPrompt", Napi::Number::New(resultEnv, static_cast<double>(masksPerPrompt)));
           for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], kept[i].Value());
+          decoded.Set("logits", makeLogits(resultEnv, work->logits()));
+          decoded.Set("semanticLogits", makeLogits(resultEnv, work->semanticLogits()));
           return decoded;
         },
-        {maskArray.value, logitArray.value, iou.value, semanticMasks.value, semanticLogits.value, agreement.value,
-         classProbabilities.value, presence.value});
+        {maskArray.value, iou.value, semanticMasks.value, agreement.value, classProbabilities.value, presence.value});
   });
 }
 
