@@ -40,6 +40,7 @@ async function main(options: Options) {
     schema: 1,
     date: new Date().toISOString().slice(0, 10),
     quick: options.quick,
+    device: options.device,
     machine,
     loaded: {},
     peers: Object.fromEntries(kinds.map(({ name, about }) => [name, about])),

@@ -47,7 +47,7 @@ export const USAGE = `npm run bench -- [options]
   --join           keeps what an earlier run in that folder found of other scenarios, sizes and peers, if the machine and
                    the date are the same: a long measurement in parts
   --prompts LIST   prompts decoded at once (default: 1,16,64,256)
-  --doc FILE       rewrites the tables of docs/performance.md
+  --doc FILE       rewrites the tables of docs/performance.md, or docs/performance-gpu.md
   --budget S       seconds for the repetitions of one scenario of one size (default: 60)
   --least N        repetitions of each measurement at least (default: 7)
   --requests N     decodes in the scenario memory (default: 10000)

@@ -45,6 +45,7 @@ export interface Results {
   schema: 1
   date: string
   quick: boolean
+  device: 'cpu' | 'cuda'
   machine: Machine
   /** What each peer says of itself once it has loaded. */
   loaded: Record<string, Record<string, string>>
@@ -68,8 +69,8 @@ export function rowOf({ rows }: Pick<Results, 'rows'>, scenario: string, size: s
  * @throws Error where they are of different machines or days, which cannot be compared
  */
 export function joined(before: Results, now: Results): Results {
-  const of = ({ schema, date, quick, machine }: Results) =>
-    [`schema ${schema}`, date, quick ? 'quick' : 'measured', machine.cpu, machine.node].join(', ')
+  const of = ({ schema, date, quick, device, machine }: Results) =>
+    [`schema ${schema}`, date, quick ? 'quick' : 'measured', device, machine.cpu, machine.node].join(', ')
   if (of(before) !== of(now)) throw new Error(`--join: the earlier results are of ${of(before)}, these of ${of(now)}`)
   const isNew = (one: { size: string; peer: string }) =>
     now.checked.some(({ size, peer }) => size === one.size && peer === one.peer)

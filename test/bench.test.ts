@@ -6,6 +6,7 @@ import { replaceBetween } from '../bench/report/markers.js'
 import { plot } from '../bench/report/plot.js'
 import { markdownTable, ratioOf, rowsTable, shareOfFloor, targetsTable } from '../bench/report/tables.js'
 import { joined, type Results, type Row } from '../bench/results.js'
+import { AT_ONCE } from '../bench/scenarios/throughput.js'
 import { flopsOf } from '../bench/size.js'
 import { quantile, summarise } from '../bench/statistics.js'
 
@@ -93,6 +94,7 @@ describe('report', () => {
     schema: 1,
     date: '2000-01-01',
     quick: false,
+    device: 'cpu',
     machine: {
       cpu: 'a processor',
       cores: 2,
@@ -132,8 +134,16 @@ describe('report', () => {
         .map((cell) => cell.trim())
     expect(cells('fp32 against onnxruntime fp32').slice(3, 5)).toEqual(['2.00×', 'yes'])
     expect(cells('resident memory').slice(3, 5)).toEqual(['1.75 × (700 MB; 900 MB in an encode)', 'no'])
-    for (const line of lines.filter((one) => one.includes('GPU'))) expect(line).toContain('not yet measured')
-    expect(lines.filter((line) => line.includes('GPU'))).toHaveLength(3)
+    expect(cells('decode 64 prompts')[3]).toBe('not yet measured')
+  })
+
+  it('targets of a GPU are those of a run there, as a ratio to PyTorch, too', () => {
+    expect(targetsTable(results)).not.toContain('images/s')
+    const atOnce = [row(AT_ONCE.encode, 'seg-sam', [2.5]), row(AT_ONCE.encode, 'pytorch-bf16', [10])]
+    const lines = targetsTable({ ...results, device: 'cuda', rows: atOnce }).split('\n')
+    expect(lines).toHaveLength(5)
+    expect(lines[2]).toMatch(/≥ 300 images\/s .* 400\/s, 4\.0× pytorch-bf16 .* yes/)
+    for (const line of lines.slice(3)) expect(line).toContain('not yet measured')
   })
 
   it('a run in parts has the newest of each row, and no other machine or day', () => {

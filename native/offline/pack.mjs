@@ -14,7 +14,14 @@ import { packageFolder } from '../install/libtorch.mjs'
 
 const name = 'seg-sam-offline'
 const folders = ['native', 'test/native', 'test/reference', 'dist', 'bench', 'examples', 'models']
-const files = ['package.json', 'CMakeLists.txt', 'binding.d.ts', 'docs/performance.md', 'LICENSE']
+const files = [
+  'package.json',
+  'CMakeLists.txt',
+  'binding.d.ts',
+  'docs/performance.md',
+  'docs/performance-gpu.md',
+  'LICENSE',
+]
 const left = ['bench/cache', 'bench/node_modules', '__pycache__', '.pytest_cache']
 
 const out = process.argv[2] ?? `${name}.tar.xz`
