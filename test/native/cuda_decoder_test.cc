@@ -42,9 +42,8 @@ double errorOfImageAttention(int64_t prompts, int64_t images, int64_t rows, int6
                                     static_cast<int>(rows),
                                     static_cast<int>(length),
                                     static_cast<int>(parts)};
-  std::vector<Vector> shared(imageAttentionBytes() / sizeof(Vector));
   runGrid({static_cast<int>(parts), static_cast<int>((rows + 63) / 64), static_cast<int>(prompts)}, 128,
-          [&] { attendImage(arguments, reinterpret_cast<uint16*>(shared.data())); });
+          imageAttentionBytes(), [&](uint16* shared) { attendImage(arguments, shared); });
   const JoinedParts joined = {sums.data_ptr<float>(), scales.data_ptr<float>(), halves(out),
                               prompts * rows,         static_cast<int>(rows),   static_cast<int>(parts)};
   runGrid({static_cast<int>((prompts * rows + 3) / 4), 1, 1}, 128, [&] { joinParts(joined); });
@@ -82,10 +81,9 @@ double errorOfTokenAttention(int64_t prompts, int64_t images, int64_t tokens, in
                                     static_cast<int>(length),
                                     static_cast<int>(tiles),
                                     1e-5f};
-  std::vector<Vector> shared(tokenAttentionBytes() / sizeof(Vector));
   const int64_t positionsOfBlock = tiles * 64;
   runGrid({static_cast<int>((length + positionsOfBlock - 1) / positionsOfBlock), static_cast<int>(prompts), 1}, 128,
-          [&] { attendTokens<Tokens>(arguments, reinterpret_cast<uint16*>(shared.data())); });
+          tokenAttentionBytes(), [&](uint16* shared) { attendTokens<Tokens>(arguments, shared); });
   const at::Tensor scores =
       (wide(image) + wide(positions)).matmul(wide(keys).transpose(1, 2)) + wide(shifts).unsqueeze(1);
   const at::Tensor weights = scores.reshape({prompts, length, tokens, kHeads}).softmax(2).flatten(2);
@@ -120,9 +118,8 @@ double errorOfMaskUpscaling(int64_t prompts, int64_t side, int64_t masks, int64_
                                    static_cast<int>(prompts * side * side / 128),
                                    static_cast<int>(blocks),
                                    1e-6f};
-  std::vector<Vector> shared(maskUpscalingBytes() / sizeof(Vector));
-  runGrid({static_cast<int>(blocks), 1, 1}, 256,
-          [&] { upscaleMasks(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  runGrid({static_cast<int>(blocks), 1, 1}, 256, maskUpscalingBytes(),
+          [&](uint16* shared) { upscaleMasks(arguments, shared); });
   const at::Tensor grid = wide(image).transpose(1, 2).reshape({prompts, kWidth, side, side});
   const at::Tensor first = at::conv_transpose2d(grid, wide(weight1), wide(bias1), 2);
   const at::Tensor normed =

@@ -67,11 +67,10 @@ double errorOfAttention(int64_t batch, int64_t grid, int64_t window, int64_t hea
       halves(out), static_cast<int>(grid), static_cast<int>(window), static_cast<int>(heads),
       scale};
   const int64_t perRow = (grid + window - 1) / window;
-  std::vector<Vector> shared(gridAttentionBytes(Slots) / sizeof(Vector));
   const std::array<int, 3> blocks = {static_cast<int>((window * Slots + 127) / 128), static_cast<int>(heads),
                                      static_cast<int>(batch * perRow * perRow)};
-  runGrid(blocks, 256 / Tiles,
-          [&] { attendGrid<T, Slots, Tiles, Step>(arguments, reinterpret_cast<uint16*>(shared.data())); });
+  runGrid(blocks, 256 / Tiles, gridAttentionBytes(Slots),
+          [&](uint16* shared) { attendGrid<T, Slots, Tiles, Step>(arguments, shared); });
   const auto wide = [](const at::Tensor& tensor) { return tensor.to(at::kDouble); };
   return relativeError(out, attended(wide(qkv), wide(bias), wide(tableH), wide(tableW), window, scale));
 }

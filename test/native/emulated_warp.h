@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include <c10/util/Half.h>
 #include <ucontext.h>
 
 #include "cuda/arguments.h"
@@ -49,7 +50,7 @@ class EmulatedBlock {
   }
 
   static EmulatedBlock*& running() {
-    static EmulatedBlock* block = nullptr;
+    static thread_local EmulatedBlock* block = nullptr;
     return block;
   }
 
@@ -64,13 +65,14 @@ class EmulatedBlock {
   template <class Value>
   std::array<Value, 32> shareInWarp(const Value& own) {
     static_assert(sizeof(Value) <= kBytesShared);
-    std::memcpy(shared_[current_].data(), &own, sizeof(Value));
+    // Who comes to the second exchange after this one knows that all have come to the first, and so have read this.
+    auto& shared = shared_[exchanges_[current_]++ % 2];
+    std::memcpy(shared[current_].data(), &own, sizeof(Value));
     waitForWarp();
     std::array<Value, 32> values;
     for (int lane = 0; lane < kLanes; ++lane) {
-      std::memcpy(&values[lane], shared_[current_ / kLanes * kLanes + lane].data(), sizeof(Value));
+      std::memcpy(&values[lane], shared[current_ / kLanes * kLanes + lane].data(), sizeof(Value));
     }
-    waitForWarp();
     return values;
   }
 
@@ -78,6 +80,8 @@ class EmulatedBlock {
   static constexpr int kLanes = 32;
   static constexpr size_t kBytesShared = 32;
   static constexpr size_t kStack = 256 << 10;
+
+  using Shared = std::vector<std::array<char, kBytesShared>>;
 
   struct Barrier {
     int arrived = 0;
@@ -87,17 +91,19 @@ class EmulatedBlock {
   EmulatedBlock(int threads, std::array<int, 3> block)
       : block_(block),
         contexts_(threads),
-        stacks_(threads),
         done_(threads),
         warps_(threads / kLanes),
-        shared_(threads) {}
+        exchanges_(threads),
+        shared_{Shared(threads), Shared(threads)} {}
 
   void start(const std::function<void()>& kernel) {
     kernel_ = &kernel;
+    // One block after the other has them.
+    static thread_local std::vector<std::unique_ptr<char[]>> stacks;
+    while (stacks.size() < contexts_.size()) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStack));
     for (size_t i = 0; i < contexts_.size(); ++i) {
-      stacks_[i] = std::make_unique<char[]>(kStack);
       getcontext(&contexts_[i]);
-      contexts_[i].uc_stack.ss_sp = stacks_[i].get();
+      contexts_[i].uc_stack.ss_sp = stacks[i].get();
       contexts_[i].uc_stack.ss_size = kStack;
       contexts_[i].uc_link = &main_;
       makecontext(&contexts_[i], &EmulatedBlock::enter, 0);
@@ -131,10 +137,11 @@ class EmulatedBlock {
 
   std::array<int, 3> block_;
   std::vector<ucontext_t> contexts_;
-  std::vector<std::unique_ptr<char[]>> stacks_;
   std::vector<char> done_;
   std::vector<Barrier> warps_;
-  std::vector<std::array<char, kBytesShared>> shared_;
+  /// Of each thread.
+  std::vector<unsigned> exchanges_;
+  std::array<Shared, 2> shared_;
   Barrier all_;
   ucontext_t main_{};
   const std::function<void()>* kernel_ = nullptr;
@@ -250,18 +257,8 @@ struct BFloat16 {
 };
 
 struct Float16 {
-  static uint32 round(float value) {
-    const auto half = static_cast<_Float16>(value);
-    uint16_t word = 0;
-    std::memcpy(&word, &half, sizeof(word));
-    return word;
-  }
-  static float wide(uint32 word) {
-    const auto low = static_cast<uint16_t>(word);
-    _Float16 half = 0;
-    std::memcpy(&half, &low, sizeof(half));
-    return half;
-  }
+  static uint32 round(float value) { return c10::detail::fp16_ieee_from_fp32_value(value); }
+  static float wide(uint32 word) { return c10::detail::fp16_ieee_to_fp32_value(static_cast<uint16_t>(word)); }
   static uint32 pack(float first, float second) { return round(first) | round(second) << 16; }
   static float first(uint32 words) { return wide(words & 0xffffU); }
   static float second(uint32 words) { return wide(words >> 16); }
