@@ -42,24 +42,23 @@ struct Bench {
     }
     const auto count = static_cast<size_t>(prompts);
     const auto image = static_cast<size_t>(side * side);
-    const auto grid = static_cast<size_t>(maskSize * maskSize);
     std::vector<uint8_t> masks(count * image);
-    std::vector<float> logits(count * grid);
+    const at::Tensor logits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> iou(count);
     const PromptBatch batch{prompts, 2, points.data(), labels.data(), nullptr};
     if (!classes) {
-      scene->decode(*model, batch, nullptr, 0.0f, {1, masks.data(), logits.data(), iou.data()});
+      scene->decode(*model, batch, nullptr, 0.0f, {1, masks.data(), logits.data_ptr<float>(), iou.data()});
       return;
     }
     const auto known = static_cast<size_t>(classes->size);
     std::vector<uint8_t> semanticMasks(count * image);
-    std::vector<float> semanticLogits(count * grid);
+    const at::Tensor semanticLogits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> agreement(count);
     std::vector<float> probabilities(count * (known + 1));
     std::vector<float> presence(count * known);
     scene->decode(*model, batch, classes.get(), 0.0f,
-                  {1, masks.data(), logits.data(), iou.data(), semanticMasks.data(), semanticLogits.data(),
-                   agreement.data(), probabilities.data(), presence.data()});
+                  {1, masks.data(), logits.data_ptr<float>(), iou.data(), semanticMasks.data(),
+                   semanticLogits.data_ptr<float>(), agreement.data(), probabilities.data(), presence.data()});
   }
 };
 

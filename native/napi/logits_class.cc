@@ -41,9 +41,7 @@ struct WrappedType<LogitsObject> {
   static constexpr napi_type_tag kTag = {0x9d0f3b6a7c2e4158, 0x8e61b4d2f07a9c35};
 };
 
-Napi::Function logitsClass(Napi::Env env) {
-  return defineClass<LogitsObject>(env, {method("slice", slice)});
-}
+Napi::Function logitsClass(Napi::Env env) { return defineClass<LogitsObject>(env, {method("slice", slice)}); }
 
 Napi::Object makeLogits(Napi::Env env, const at::Tensor& values) {
   return wrap(Environment::of(env).logits, std::make_unique<LogitsObject>(env, values));
