@@ -12,6 +12,7 @@
 #include "cuda/decoder.h"
 #include "cuda/kernel.h"
 #include "engine/class_replacement.h"
+#include "engine/fine_upscaling.h"
 #include "engine/linear.h"
 
 namespace segsam {
@@ -370,7 +371,8 @@ std::vector<Replacement> decoderOfCuda(at::ScalarType type) {
 int64_t fuseDecoder(Module& module, at::Device device, bool rounded, std::string* failure) {
   if (device.is_cuda()) return rounded ? fuseOnCuda(module, device, failure) : 0;
   if (!device.is_cpu() || !packsLinears()) return 0;
-  return replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded));
+  return replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded)) +
+         replaceClasses(module, fineUpscaling(rounded));
 }
 
 }  // namespace segsam

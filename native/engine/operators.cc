@@ -13,6 +13,8 @@
 #include "engine/mask_upscaling.h"
 #include "engine/packed_weight.h"
 #include "engine/prompted_image.h"
+#include "engine/residual_convolutions.h"
+#include "engine/row_upscaling.h"
 #include "engine/token_attention.h"
 #include "engine/token_rows.h"
 
@@ -28,6 +30,22 @@ at::Tensor upscale(const at::Tensor& image, int64_t side, const at::Tensor& weig
                    const at::Tensor& masks, bool rounded) {
   TORCH_CHECK(bias1 && bias2, "upscale_masks: expected convolutions with a bias");
   return upscaleMasks(image, side, {weight1, *bias1, normWeight, normBias, epsilon, weight2, *bias2}, masks, rounded);
+}
+
+at::Tensor rowsUpscaled(const at::Tensor& x, int64_t side, const at::Tensor& weight, const at::Tensor& bias,
+                        const std::optional<at::Tensor>& normWeight, const std::optional<at::Tensor>& normBias,
+                        double epsilon, const at::Tensor& features, const at::Tensor& skipWeight,
+                        const at::Tensor& skipBias, const std::optional<at::Tensor>& added, bool relu, bool rounded) {
+  return upscaleRows(
+      x, side, {weight, bias, normWeight, normBias, epsilon, features, skipWeight, skipBias, added, relu}, rounded);
+}
+
+at::Tensor convolutionsAdded(const at::Tensor& x, int64_t width, const at::Tensor& norm1Weight,
+                             const at::Tensor& norm1Bias, const at::Tensor& conv1Weight, const at::Tensor& conv1Bias,
+                             const at::Tensor& norm2Weight, const at::Tensor& norm2Bias, const at::Tensor& conv2Weight,
+                             const at::Tensor& conv2Bias, int64_t groups, double epsilon, bool rounded) {
+  return addConvolutions(x, width, {norm1Weight, norm1Bias, conv1Weight, conv1Bias},
+                         {norm2Weight, norm2Bias, conv2Weight, conv2Bias}, groups, epsilon, rounded);
 }
 
 at::Tensor attentionAdded(const at::Tensor& x, const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon,
@@ -81,6 +99,16 @@ Operators registerAll() {
       "norm_tokens(Tensor x, Tensor? added, Tensor weight, Tensor bias, float epsilon, Tensor? positions) -> "
       "(Tensor, Tensor)",
       torch::dispatch(kKey, &normTokens));
+  library->def(
+      "add_convolutions(Tensor x, int width, Tensor norm1_weight, Tensor norm1_bias, Tensor conv1_weight, "
+      "Tensor conv1_bias, Tensor norm2_weight, Tensor norm2_bias, Tensor conv2_weight, Tensor conv2_bias, int groups, "
+      "float epsilon, bool rounded) -> Tensor",
+      torch::dispatch(kKey, &convolutionsAdded));
+  library->def(
+      "upscale_rows(Tensor x, int side, Tensor weight, Tensor bias, Tensor? norm_weight, Tensor? norm_bias, "
+      "float epsilon, Tensor features, Tensor skip_weight, Tensor skip_bias, Tensor? added, bool relu, bool rounded) "
+      "-> Tensor",
+      torch::dispatch(kKey, &rowsUpscaled));
   library->impl("embed_points", torch::dispatch(c10::DispatchKey::CUDA, &embedPointsOnCuda));
   library->impl("norm_tokens", torch::dispatch(c10::DispatchKey::CUDA, &normTokensOnCuda));
   library->impl("prompted_image", torch::dispatch(c10::DispatchKey::CUDA, &promptedImageOnCuda));

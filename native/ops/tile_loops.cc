@@ -87,6 +87,23 @@ SEG_SAM_INLINE void eachValue(const ProductRows& product, T* result, int64_t res
   }
 }
 
+template <class T>
+SEG_SAM_INLINE void scaleGeluOf(const float* values, int64_t rows, int64_t channels, const float* scales,
+                                const float* shifts, T* result) {
+  constexpr int64_t kBlock = 32;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t first = 0; first < channels; first += kBlock) {
+      const int64_t count = std::min(kBlock, channels - first);
+      const int64_t at = row * channels + first;
+      float changed[kBlock];
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) changed[i] = gelu(values[at + i] * scales[first + i] + shifts[first + i]);
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) store(changed[i], result + at + i);
+    }
+  }
+}
+
 template <class T, class Result>
 SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, const RowNorm& norm, Result* result) {
   const float share = 1.0f / static_cast<float>(width);
@@ -129,9 +146,41 @@ void geluValues(float* values, int64_t count) {
 }
 
 SEG_SAM_CLONES
+void clampValues(float* values, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) values[i] = values[i] < 0.0f ? 0.0f : values[i];
+}
+
+SEG_SAM_CLONES
 void roundValues(const float* values, int64_t count, uint16_t* result) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) result[i] = rounded(values[i]);
+}
+
+SEG_SAM_CLONES
+void sumChannels(const float* values, int64_t rows, int64_t channels, float* sums) {
+  float* squares = sums + channels;
+  std::fill_n(sums, 2 * channels, 0.0f);
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* own = values + row * channels;
+#pragma omp simd
+    for (int64_t i = 0; i < channels; ++i) {
+      sums[i] += own[i];
+      squares[i] += own[i] * own[i];
+    }
+  }
+}
+
+SEG_SAM_CLONES
+void scaleGelu(const float* values, int64_t rows, int64_t channels, const float* scales, const float* shifts,
+               float* result) {
+  scaleGeluOf(values, rows, channels, scales, shifts, result);
+}
+
+SEG_SAM_CLONES
+void scaleGelu(const float* values, int64_t rows, int64_t channels, const float* scales, const float* shifts,
+               uint16_t* result) {
+  scaleGeluOf(values, rows, channels, scales, shifts, result);
 }
 
 SEG_SAM_CLONES
