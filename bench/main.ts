@@ -32,7 +32,8 @@ async function main(options: Options) {
     : undefined
   const machine = await describeMachine(options.quick ? undefined : pytorch)
   const sizes = madeSizes(options, python)
-  const bf16 = machine.rates ? machine.rates.bf16Flops !== null : false
+  const hasBf16 = options.device === 'cuda' || machine.flags.some((flag) => flag.endsWith('_bf16'))
+  const bf16 = machine.rates ? machine.rates.bf16Flops !== null : hasBf16
   const kinds = peerKinds({ python, bf16, int8: machine.flags.includes('avx512_vnni') }).filter((kind) =>
     takesPart(kind, options),
   )
