@@ -291,10 +291,10 @@ export interface Decoded {
   presence: Float32Array
 }
 
-/** Values that stay in native memory, which later calls use again, until they are asked for. */
+/** float32 values, row-major, in native memory that is freed with this object. */
 export class Logits {
   private constructor()
-  /** A copy of the values from `begin` to before `end`. */
+  /** A copy of the values from `begin` to before `end`. @throws `INVALID_ARGUMENT` beyond them */
   slice(begin: number, end: number): Float32Array
 }
 

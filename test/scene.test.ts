@@ -237,9 +237,22 @@ describe('out', () => {
     }
   })
 
+  it('on shared memory that can grow is as long as it was', async () => {
+    const bytes = 3 * width * height
+    const Growable = SharedArrayBuffer as new (length: number, options: object) => SharedArrayBuffer
+    const memory = new Growable(bytes, { maxByteLength: bytes + 100 }) as SharedArrayBuffer & { grow(to: number): void }
+    const tracking = new Uint8Array(memory)
+    const [hit] = await scene.segment([box], { out: tracking })
+    const [expected] = await scene.segment([box])
+    expectSame(hit!, expected!)
+    memory.grow(bytes + 1)
+    await expect(scene.segment([box], { out: tracking })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   it('is refused in another size or type', async () => {
     const right = 3 * width * height
-    for (const out of [new Uint8Array(right - 1), new Uint8Array(0), new Uint16Array(right), []]) {
+    const shared = new Uint8Array(new SharedArrayBuffer(right + 1))
+    for (const out of [shared, new Uint8Array(right - 1), new Uint8Array(0), new Uint16Array(right), []]) {
       await expect(scene.segment([box], { out: out as Uint8Array })).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
         message: expect.stringContaining(`${right} bytes`),

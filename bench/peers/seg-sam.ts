@@ -53,7 +53,7 @@ class SegSamPeer implements Peer {
   async decodeInPlace(prompts: number) {
     const { imageSize } = this.#size
     const bytes = prompts * imageSize ** 2
-    const out = this.#outs.pop() ?? new Uint8Array(new SharedArrayBuffer(bytes))
+    const out = takeOf(this.#outs, bytes) ?? new Uint8Array(new SharedArrayBuffer(bytes))
     await this.#scene!.segment(clickPrompts(imageSize, prompts), { multimask: false, out })
     this.#outs.push(out)
   }
@@ -86,6 +86,12 @@ class SegSamPeer implements Peer {
 
 function clickPrompts(side: number, count: number): Prompt[] {
   return clicks(side, count).map((point) => ({ points: [point] }))
+}
+
+/** Takes one of `bytes` out of the list. */
+function takeOf(outs: Uint8Array[], bytes: number): Uint8Array | undefined {
+  const index = outs.findIndex(({ length }) => length === bytes)
+  return index < 0 ? undefined : outs.splice(index, 1)[0]
 }
 
 function square(data: Uint8Array, side: number): MedicalImage {

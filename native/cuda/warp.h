@@ -10,7 +10,7 @@
 
 namespace segsam::cuda {
 
-/// Of what is raised to a power of two in place of e.
+/// e^x is 2^(x * log2(e)).
 constexpr float kLog2OfE = 1.44269504088896340736f;
 
 }  // namespace segsam::cuda

@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/inliner.h>
 
 #include <algorithm>
@@ -111,8 +112,10 @@ std::string withText(std::string source, const std::string& name, const std::str
 }
 
 std::optional<torch::jit::IValue> constantOf(const Module& layer, c10::Symbol operation, const char* argument) {
-  const auto graph = layer.get_method("forward").graph()->copy();
+  auto graph = layer.get_method("forward").graph()->copy();
   torch::jit::Inline(*graph);
+  // Lists are made of their numbers.
+  torch::jit::ConstantPropagation(graph);
   for (const torch::jit::Node* node : graph->nodes()) {
     if (node->kind() == operation) return torch::jit::toIValue(node->namedInput(argument));
   }

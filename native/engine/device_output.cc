@@ -67,10 +67,10 @@ class Delivery {
     // Page-locked, or the driver would copy through a buffer of its own.
     onHost_ = at::empty(onDevice.sizes(), at::TensorOptions(at::kByte).pinned_memory(!onDevice.is_cpu()));
     onHost_.copy_(onDevice);
-    // The threads of a GPU's two streams, and of several GPUs, share the cores: each would wait for the others' at the
-    // end of every part.
-    static std::mutex writing;
-    const std::lock_guard lock(writing);
+  }
+
+  /// Once they have been copied.
+  void write() {
     const uint8_t* source = onHost_.const_data_ptr<uint8_t>();
     for (Part& part : parts_) {
       part.source = source;
@@ -79,7 +79,7 @@ class Delivery {
     }
   }
 
-  /// Once they have been copied: (n, words).
+  /// Once they have been written: (n, words).
   const uint32_t* bitsOf(size_t masks) const { return reinterpret_cast<const uint32_t*>(parts_[masks].source); }
 
  private:
@@ -179,6 +179,11 @@ void writeOnDevice(const ChunkOutput& output, const std::vector<DecodeRequest>& 
     begin += count;
   }
   delivery.copy();
+  // The threads of a GPU's two streams, and of several GPUs, share the cores: each would wait for the others' at the
+  // end of every part.
+  static std::mutex writing;
+  const std::lock_guard lock(writing);
+  delivery.write();
   for (const Agreement& agreement : agreements) writeAgreement(delivery, agreement, pixels);
 }
 

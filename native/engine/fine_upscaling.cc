@@ -1,10 +1,13 @@
 #include "engine/fine_upscaling.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace segsam {
 
 namespace {
 
-/// Of rows (P, H * W, C), with the groups and epsilon of `normsAsWritten`.
+/// Of rows (P, H * W, C), with the groups and epsilon of `isNorm`.
 constexpr const char* kResidualConvs = R"(
 def fused_add(self, x: Tensor, width: int) -> Tensor:
     norm1 = self.norm1
@@ -52,7 +55,7 @@ def fused_forward(self, x: Tensor, features: List[Tensor], maps: List[Tensor]) -
     return rows.reshape(rows.size(0), 8 * side, 8 * side, -1).permute(0, 3, 1, 2)
 )";
 
-/// The maps' channels lie side by side, as rows have them.
+/// The maps' channels lie side by side, as rows have them: memory format 2 is torch.channels_last.
 constexpr const char* kPromptRaster = R"(
 def fused_forward(self, points: Tensor, labels: Tensor, mask: Optional[Tensor]) -> List[Tensor]:
     drawn = self.draw(points, labels, mask)
@@ -61,14 +64,28 @@ def fused_forward(self, points: Tensor, labels: Tensor, mask: Optional[Tensor]) 
     return [self.stride16.forward(stride8), stride8, stride4, self.focus(drawn)]
 )";
 
-bool normsAsWritten(const torch::jit::Module& part) {
-  for (const char* name : {"norm1", "norm2"}) {
-    const torch::jit::Module norm = part.attr(name).toModule();
-    const auto groups = constantOf(norm, c10::aten::group_norm, "num_groups");
-    const auto epsilon = constantOf(norm, c10::aten::group_norm, "eps");
-    if (!groups || !epsilon || groups->toInt() != 8 || epsilon->toDouble() != 1e-5) return false;
-  }
-  return true;
+bool isNorm(const torch::jit::Module& layer) {
+  const auto groups = constantOf(layer, c10::aten::group_norm, "num_groups");
+  const auto epsilon = constantOf(layer, c10::aten::group_norm, "eps");
+  return groups && epsilon && groups->toInt() == 8 && epsilon->toDouble() == 1e-5;
+}
+
+/// Of the kernel's size, with as much around the image.
+bool isConvolution(const torch::jit::Module& layer) {
+  const auto has = [&](const char* argument, int64_t value) {
+    const auto found = constantOf(layer, c10::aten::conv2d, argument);
+    if (!found || !found->isIntList()) return false;
+    const std::vector<int64_t> values = found->toIntVector();
+    return std::all_of(values.begin(), values.end(), [&](int64_t one) { return one == value; });
+  };
+  const auto groups = constantOf(layer, c10::aten::conv2d, "groups");
+  return has("stride", 1) && has("padding", 1) && has("dilation", 1) && groups && groups->toInt() == 1;
+}
+
+bool isAsWritten(const torch::jit::Module& part) {
+  const auto layer = [&](const char* name) { return part.attr(name).toModule(); };
+  return isNorm(layer("norm1")) && isNorm(layer("norm2")) && isConvolution(layer("conv1")) &&
+         isConvolution(layer("conv2"));
 }
 
 }  // namespace
@@ -76,7 +93,7 @@ bool normsAsWritten(const torch::jit::Module& part) {
 std::vector<Replacement> fineUpscaling(bool rounded) {
   const auto written = [&](const char* source) { return withText(source, "ROUNDED", rounded ? "True" : "False"); };
   return {
-      {"ResidualConvs", {"norm1", "conv1", "norm2", "conv2"}, written(kResidualConvs), normsAsWritten},
+      {"ResidualConvs", {"norm1", "conv1", "norm2", "conv2"}, written(kResidualConvs), isAsWritten},
       {"FineUpscaling",
        {"up8", "up4", "up2", "skip8", "skip4", "skip2", "skip_map", "alike", "prototype_norm", "convs8", "convs4",
         "norm"},

@@ -53,8 +53,10 @@ struct Scaling {
   std::vector<float> scales, shifts;
 };
 
-/// @param sums of each row: of the values and their squares by channel, (H, 2, C)
-Scaling scalingOf(const std::vector<float>& sums, const Size& size, const at::Tensor& weight, const at::Tensor& bias) {
+/// @param sums what `sumChannels` gave of each row, (H, 2, C)
+/// @param origin with which it did so
+Scaling scalingOf(const std::vector<float>& sums, const float* origin, const Size& size, const at::Tensor& weight,
+                  const at::Tensor& bias) {
   const int64_t channels = size.channels;
   std::vector<double> total(2 * channels, 0.0);
   for (int64_t row = 0; row < size.height; ++row) {
@@ -62,13 +64,15 @@ Scaling scalingOf(const std::vector<float>& sums, const Size& size, const at::Te
   }
   Scaling scaling{std::vector<float>(channels), std::vector<float>(channels)};
   const int64_t together = channels / size.groups;
-  const auto count = static_cast<double>(together * size.height * size.width);
+  const auto pixels = static_cast<double>(size.height * size.width);
+  const double count = pixels * static_cast<double>(together);
   for (int64_t first = 0; first < channels; first += together) {
     double sum = 0;
     double squares = 0;
     for (int64_t i = first; i < first + together; ++i) {
-      sum += total[i];
-      squares += total[channels + i];
+      const double from = origin[i];
+      sum += total[i] + pixels * from;
+      squares += total[channels + i] + from * (2 * total[i] + pixels * from);
     }
     const double mean = sum / count;
     const double variance = std::max(0.0, squares / count - mean * mean);
@@ -104,10 +108,10 @@ void eachRow(const Size& size, const Body& body) {
   });
 }
 
-/// Norm and GELU of x (H, W, C), as the convolution takes them.
+/// Norm and GELU of x (H, W, C), whose sums the scratch has, as the convolution takes them.
 template <class T>
-void activate(const float* x, const Size& size, const Layer<T>& layer, Scratch<T>& scratch) {
-  const Scaling scaling = scalingOf(scratch.sums, size, layer.normWeight, layer.normBias);
+void activate(const float* x, const float* origin, const Size& size, const Layer<T>& layer, Scratch<T>& scratch) {
+  const Scaling scaling = scalingOf(scratch.sums, origin, size, layer.normWeight, layer.normBias);
   eachRow(size, [&](int64_t row) {
     T* target = scratch.padded.data() + (row + 1) * size.paddedRow() + size.channels;
     scaleGelu(x + row * size.row(), size.width, size.channels, scaling.scales.data(), scaling.shifts.data(), target);
@@ -137,15 +141,18 @@ void addTo(const float* x, const Size& size, const Layer<T>& first, const Layer<
            float* result) {
   float* middle = scratch.middle.data();
   float* sums = scratch.sums.data();
-  const int64_t ofRow = 2 * size.channels;
-  eachRow(size, [&](int64_t row) { sumChannels(x + row * size.row(), size.width, size.channels, sums + row * ofRow); });
-  activate(x, size, first, scratch);
+  const auto sumRow = [&](const float* image, const float* from, int64_t row) {
+    sumChannels(image + row * size.row(), size.width, size.channels, from, sums + row * 2 * size.channels);
+  };
+  eachRow(size, [&](int64_t row) { sumRow(x, x, row); });
+  activate(x, x, size, first, scratch);
+  const float* origin = first.bias.template const_data_ptr<float>();
   convolve(size, first, scratch, [&](int64_t row, const ProductRows& product) {
     float* target = middle + row * size.row();
     biasRows(product, target, size.channels);
-    sumChannels(target, size.width, size.channels, sums + row * ofRow);
+    sumRow(middle, origin, row);
   });
-  activate(middle, size, second, scratch);
+  activate(middle, origin, size, second, scratch);
   convolve(size, second, scratch, [&](int64_t row, const ProductRows& product) {
     addRows(product, x + row * size.row(), result + row * size.row(), size.channels);
   });

@@ -110,7 +110,7 @@ void upscaleRow(const Step<T>& step, const float* x, const float* added, Scratch
   }
   const int64_t count = 2 * side * pair;
   if (added != nullptr) addValues(result, added, count, result);
-  if (step.relu) clampValues(result, count);
+  if (step.relu) reluValues(result, count);
 }
 
 template <class T>

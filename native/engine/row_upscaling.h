@@ -22,11 +22,14 @@ struct RowUpscaling {
   bool relu;
 };
 
-/// A row of an image at a time, which nothing but the result leaves. On the CPU, float32.
+/// One row of an image after the other: what comes between x and the result stays in a core's cache. On the CPU,
+/// float32.
 ///
 /// @param x (P, side * side, C), the prompts of an image side by side
+/// @param side of x, in positions
 /// @param rounded whether the products take bfloat16, where the CPU multiplies it
 /// @return (P, 4 * side * side, A)
+/// @throws c10::Error for other shapes
 at::Tensor upscaleRows(const at::Tensor& x, int64_t side, const RowUpscaling& step, bool rounded);
 
 }  // namespace segsam

@@ -146,7 +146,7 @@ void geluValues(float* values, int64_t count) {
 }
 
 SEG_SAM_CLONES
-void clampValues(float* values, int64_t count) {
+void reluValues(float* values, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) values[i] = values[i] < 0.0f ? 0.0f : values[i];
 }
@@ -158,15 +158,16 @@ void roundValues(const float* values, int64_t count, uint16_t* result) {
 }
 
 SEG_SAM_CLONES
-void sumChannels(const float* values, int64_t rows, int64_t channels, float* sums) {
+void sumChannels(const float* values, int64_t rows, int64_t channels, const float* origin, float* sums) {
   float* squares = sums + channels;
   std::fill_n(sums, 2 * channels, 0.0f);
   for (int64_t row = 0; row < rows; ++row) {
     const float* own = values + row * channels;
 #pragma omp simd
     for (int64_t i = 0; i < channels; ++i) {
-      sums[i] += own[i];
-      squares[i] += own[i] * own[i];
+      const float value = own[i] - origin[i];
+      sums[i] += value;
+      squares[i] += value * value;
     }
   }
 }

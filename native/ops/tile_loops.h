@@ -17,13 +17,14 @@ void addValue(const float* a, float b, int64_t count, float* sum);
 /// GELU of each value, in place.
 void geluValues(float* values, int64_t count);
 
-/// Those below 0 become 0.
-void clampValues(float* values, int64_t count);
+/// ReLU of each value, in place.
+void reluValues(float* values, int64_t count);
 
 void roundValues(const float* values, int64_t count, uint16_t* result);
 
-/// Of (rows, channels), for each channel: the sum of the values, then that of their squares, 2 * channels in all.
-void sumChannels(const float* values, int64_t rows, int64_t channels, float* sums);
+/// Of (rows, channels), for each channel less its `origin`: the sum of the values, then that of their squares,
+/// 2 * channels in all. An origin among the values keeps the squares small.
+void sumChannels(const float* values, int64_t rows, int64_t channels, const float* origin, float* sums);
 
 /// result = GELU(value * scale + shift) of (rows, channels), with a scale and a shift for each channel.
 void scaleGelu(const float* values, int64_t rows, int64_t channels, const float* scales, const float* shifts,

@@ -1,8 +1,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/passes/freeze_module.h>
-#include <torch/csrc/jit/serialization/import.h>
 
 #include <array>
 #include <cmath>
@@ -11,6 +9,7 @@
 
 #include "check.h"
 #include "cuda/decoder.h"
+#include "decoders.h"
 #include "engine/fused_decoder.h"
 #include "engine/linear.h"
 #include "engine/mask_upscaling.h"
@@ -91,22 +90,8 @@ at::Tensor upscaledByDefinition(const at::Tensor& image, int64_t side, const Ups
   return at::matmul(wide(masks), x.flatten(2)).reshape({image.size(0), masks.size(1), 4 * side, 4 * side});
 }
 
-torch::jit::Module loadedDecoder() {
-  torch::jit::Module module = torch::jit::load(SEG_SAM_CONVERTED "/decoder.pt");
-  module.eval();
-  for (const auto& value : module.attributes()) {
-    if (value.isTensor() && value.toTensor().is_floating_point()) {
-      at::Tensor tensor = value.toTensor();
-      tensor.set_data(tensor.to(at::kFloat));
-    }
-  }
-  return module;
-}
-
 torch::jit::Module decoder(bool fused, bool rounded) {
-  torch::jit::Module module = loadedDecoder();
-  if (fused) EXPECT_EQUAL(fuseDecoder(module, at::kCPU, rounded) > 0, packsLinears());
-  return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
+  return decoderOf(SEG_SAM_CONVERTED "/decoder.pt", fused, rounded);
 }
 
 /// What a decoder is given, without a mask and with one.
@@ -115,8 +100,14 @@ struct Decoding {
 
   explicit Decoding(uint64_t seed) {
     at::manual_seed(seed);
-    const int64_t channels =
-        loadedDecoder().attr("mask_decoder").toModule().attr("iou_token").toModule().attr("weight").toTensor().size(1);
+    const int64_t channels = loadedDecoder(SEG_SAM_CONVERTED "/decoder.pt")
+                                 .attr("mask_decoder")
+                                 .toModule()
+                                 .attr("iou_token")
+                                 .toModule()
+                                 .attr("weight")
+                                 .toTensor()
+                                 .size(1);
     features.push_back(at::randn({1, channels, kSide, kSide}));
     classes = at::randn({1, 5, channels});
     summary = at::randn({1, 1, channels});
@@ -125,10 +116,7 @@ struct Decoding {
   }
 
   std::vector<torch::jit::IValue> outputs(torch::jit::Module& module, const torch::jit::IValue& mask) const {
-    return module.get_method("decode")({features, classes, summary, points, labels, mask})
-        .toTupleRef()
-        .elements()
-        .vec();
+    return decoded(module, {features, classes, summary, points, labels, mask});
   }
 
   c10::List<at::Tensor> features;
@@ -136,16 +124,6 @@ struct Decoding {
   at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({3, 2});
   std::vector<torch::jit::IValue> masks;
 };
-
-/// @param tolerance of the greatest value of each output
-void expectNear(const std::vector<torch::jit::IValue>& actual, const std::vector<torch::jit::IValue>& expected,
-                double tolerance) {
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQUAL(actual[i].toTensor().sizes(), expected[i].toTensor().sizes());
-    const double size = expected[i].toTensor().abs().max().item<double>();
-    EXPECT_NEAR(largestDifference(actual[i].toTensor(), expected[i].toTensor()), 0, tolerance * size);
-  }
-}
 
 }  // namespace
 
@@ -249,7 +227,7 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
 TEST("what a decoder computes on CUDA is the same, with the CPU's operators in its place") {
   const c10::InferenceMode inference;
   torch::jit::Module plain = decoder(false, false);
-  torch::jit::Module module = loadedDecoder();
+  torch::jit::Module module = loadedDecoder(SEG_SAM_CONVERTED "/decoder.pt");
   EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 5);
   const Decoding decoding(12);
   for (const torch::jit::IValue& mask : decoding.masks) {
