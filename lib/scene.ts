@@ -19,9 +19,10 @@ import { checkedLabelMap, type LabelMapOptions } from './label-map/options.js'
 import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { Mask } from './mask.js'
+import { writingTo } from './memory-in-use.js'
 import { checkOptions } from './options.js'
 import { probabilitiesOf } from './probabilities.js'
-import { checkedLogits, groupPrompts, type MaskLogits, type Prompt } from './prompts.js'
+import { checkedLogits, groupPrompts, type MaskLogits, type Prompt, type PromptGroup } from './prompts.js'
 import type { PlacedScene } from './replicas.js'
 import { type SceneOrigin, sceneToBytes, writeWhole } from './scene-file.js'
 import { Session, type SessionOptions } from './session.js'
@@ -43,7 +44,8 @@ export interface SegmentOptions extends CallOptions {
   classes?: readonly (string | NewClassCard)[]
   /**
    * Memory for the binary masks: prompts * (3 with multimask, else 1) * height * width bytes. The masks of the result
-   * are views into it, in the order of the prompts. Do not touch it until the promise settles. On a `SharedArrayBuffer`
+   * are views into it, in the order of the prompts. Do not touch it until the promise settles: a second call that is given
+   * some of it meanwhile is refused. On a `SharedArrayBuffer`
    * masks are written in place, without a copy; used again in a later call, it spares new memory for them. That call
    * overwrites the masks of the hits before it, whose `area` and `bbox` may already have been computed. A call that fails
    * may have written a part.
@@ -356,18 +358,23 @@ export class Scene {
   }
 
   async #segment(prompts: readonly Prompt[], options: SegmentOptions, call: Call): Promise<Hit[]> {
-    const { out } = options
     const { width, height } = this
     const groups = groupPrompts(prompts, { width, height, maskSize: this.#manifest.mask_size })
     const decodeOptions = this.#checked(options, prompts.length)
-    const bytesPerPrompt = (decodeOptions.multimask ? 3 : 1) * width * height
-    const bytes = prompts.length * bytesPerPrompt
-    const classes = await this.#selected(options, call)
+    return writingTo(options.out, async () => {
+      const classes = await this.#selected(options, call)
+      return this.#hits(groups, classes, { ...decodeOptions, out: options.out ?? null }, call)
+    })
+  }
 
-    const hits = new Array<Hit>(prompts.length)
+  async #hits(groups: PromptGroup[], classes: PreparedClasses, options: DecodeOptions, call: Call): Promise<Hit[]> {
+    const { out, multimask } = options
+    const bytesPerPrompt = (multimask ? 3 : 1) * this.width * this.height
+    const bytes = groups.reduce((sum, { indices }) => sum + indices.length, 0) * bytesPerPrompt
+    const inPlace = groups.length === 1
+    const hits: Hit[] = []
     for (const { batch, indices } of groups) {
-      const inPlace = groups.length === 1
-      const decoded = await this.#decode(batch, classes, { ...decodeOptions, out: (inPlace && out) || null }, call)
+      const decoded = await this.#decode(batch, classes, { ...options, out: inPlace ? out : null }, call)
       checkFinite(decoded)
       for (const [place, index] of indices.entries()) {
         let masks = decoded.masks.subarray(place * bytesPerPrompt, (place + 1) * bytesPerPrompt)

@@ -249,6 +249,23 @@ describe('out', () => {
     await expect(scene.segment([box], { out: tracking })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
+  it('is refused while another call writes to it', async () => {
+    const bytes = 3 * width * height
+    const memory = new Uint8Array(2 * bytes)
+    const first = scene.segment([box], { out: memory.subarray(0, bytes) })
+    await expect(scene.segment([click], { out: memory.subarray(1, bytes + 1) })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('A running call writes to'),
+    })
+    const beside = scene.segment([click], { out: memory.subarray(bytes) })
+    const [expected] = await scene.segment([box])
+    expectSame((await first)[0]!, expected!)
+    await beside
+    await scene.segment([click], { out: memory.subarray(1, bytes + 1) })
+    await expect(scene.segment([box], { out: memory.subarray(0, bytes), timeout: 1e-3 })).rejects.toThrow()
+    await scene.segment([box], { out: memory.subarray(0, bytes) })
+  })
+
   it('is refused in another size or type', async () => {
     const right = 3 * width * height
     const shared = new Uint8Array(new SharedArrayBuffer(right + 1))
