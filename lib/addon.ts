@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import nodeGypBuild from 'node-gyp-build'
 import type * as Binding from '../binding.js'
-import { SegSamError } from './errors.js'
+import { SegSamError, unexpected } from './errors.js'
 
 export type Addon = typeof Binding
 export type RuntimeInfo = Binding.RuntimeInfo
@@ -30,6 +30,7 @@ export function runtimeInfo(): RuntimeInfo {
 }
 
 function load(): Addon {
+  checkNiceness(process.env.SEG_SAM_NICE)
   let binding: Addon
   try {
     binding = nodeGypBuild(packageRoot) as Addon
@@ -46,6 +47,12 @@ function load(): Addon {
   if (isMainThread) process.once('exit', () => binding.stop())
   binding.setErrorClass(SegSamError as new (code: string, message: string) => Error)
   return binding
+}
+
+/** What the addon reads from the environment when a thread that computes begins. */
+function checkNiceness(value: string | undefined) {
+  if (value === undefined || /^1?\d$/.test(value)) return
+  throw unexpected('INVALID_ARGUMENT', 'SEG_SAM_NICE in the environment', value, 'a nice value from 0 to 19')
 }
 
 /** @internal */
