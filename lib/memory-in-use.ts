@@ -19,13 +19,11 @@ export async function writingTo<T>(out: Uint8Array | undefined, work: () => Prom
       'A running call writes to (a part of) the memory given as out. Wait for it, or give each call memory of its own.',
     )
   }
-  // As it is now: its buffer may be transferred, and the caller may pass it again.
-  const held = out.subarray()
-  others.add(held)
+  others.add(out)
   try {
     return await work()
   } finally {
-    others.delete(held)
+    others.delete(out)
   }
 }
 

@@ -45,10 +45,9 @@ export interface SegmentOptions extends CallOptions {
   /**
    * Memory for the binary masks: prompts * (3 with multimask, else 1) * height * width bytes. The masks of the result
    * are views into it, in the order of the prompts. Do not touch it until the promise settles: a second call that is given
-   * some of it meanwhile is refused. On a `SharedArrayBuffer`
-   * masks are written in place, without a copy; used again in a later call, it spares new memory for them. That call
-   * overwrites the masks of the hits before it, whose `area` and `bbox` may already have been computed. A call that fails
-   * may have written a part.
+   * some of it meanwhile is refused. On a `SharedArrayBuffer` masks are written in place, without a copy; used again in a
+   * later call, it spares new memory for them. That call overwrites the masks of the hits before it, whose `area` and
+   * `bbox` may already have been computed. A call that fails may have written a part.
    */
   out?: Uint8Array
 }

@@ -11,6 +11,7 @@
 #include "engine/operators.h"
 #include "engine/packed_weight.h"
 #include "engine/row_blocks.h"
+#include "ops/tile_loops.h"
 
 namespace segsam {
 
@@ -35,9 +36,7 @@ void multiply(const Product& product, const RowBlock& rows, int64_t panel) {
   const int64_t columns = weight.columns(panel);
   float* out = product.out + rows.first * weight.features + panel * kPanel;
   if (product.bias != nullptr) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      std::copy_n(product.bias + panel * kPanel, columns, out + i * weight.features);
-    }
+    fillRows(product.bias + panel * kPanel, rows.count, columns, out, weight.features);
   }
   weight.multiply(product.x + rows.first * product.stride, rows.count, product.stride, panel, out, weight.features,
                   product.bias != nullptr);

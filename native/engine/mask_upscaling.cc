@@ -8,6 +8,7 @@
 #include "engine/brgemm_context.h"
 #include "engine/host_float.h"
 #include "engine/packed_matrix.h"
+#include "engine/transposed_convolution.h"
 #include "ops/tile_loops.h"
 
 namespace segsam {
@@ -18,13 +19,6 @@ namespace {
 constexpr int64_t kTile = 64;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "upscale_masks: expected ", what); }
-
-/// (C, A, 2, 2) to (C, 4 A): the four places of a position, row by row, with A channels each.
-template <class T>
-PackedMatrix<T> packConvolution(const at::Tensor& weight) {
-  const at::Tensor columns = hostFloat(weight.permute({0, 2, 3, 1})).flatten(1);
-  return {columns.const_data_ptr<float>(), columns.size(0), columns.size(1)};
-}
 
 template <class T>
 struct Upscaling {
@@ -43,18 +37,13 @@ struct Scratch {
   std::vector<float> first, second, logits;
 };
 
-void fillRows(const at::Tensor& row, int64_t count, float* target) {
-  const int64_t width = row.numel();
-  for (int64_t i = 0; i < count; ++i) std::copy_n(row.const_data_ptr<float>(), width, target + i * width);
-}
-
 /// `count` positions to logits (count, 2, 2, 2, 2, K) in the scratch.
 template <class T>
 void upscaleTile(const float* image, int64_t count, const Upscaling<T>& upscaling, const PackedMatrix<float>& masks,
                  Scratch<T>& scratch) {
   const T* rows = operand<T>(image, count * upscaling.width, scratch.rows);
   float* first = scratch.first.data();
-  fillRows(upscaling.bias1, count, first);
+  fillRows(upscaling.bias1.template const_data_ptr<float>(), count, 4 * upscaling.middle, first, 4 * upscaling.middle);
   upscaling.first.multiply(rows, count, upscaling.width, first, true);
   const RowNorm norm{upscaling.normWeight.template const_data_ptr<float>(),
                      upscaling.normBias.template const_data_ptr<float>(), upscaling.epsilon};
@@ -62,7 +51,8 @@ void upscaleTile(const float* image, int64_t count, const Upscaling<T>& upscalin
   geluValues(first, count * 4 * upscaling.middle);
   const T* middle = operand<T>(first, count * 4 * upscaling.middle, scratch.rows);
   float* second = scratch.second.data();
-  fillRows(upscaling.bias2, count * 4, second);
+  fillRows(upscaling.bias2.template const_data_ptr<float>(), count * 4, 4 * upscaling.channels, second,
+           4 * upscaling.channels);
   upscaling.second.multiply(middle, count * 4, upscaling.middle, second, true);
   geluValues(second, count * 16 * upscaling.channels);
   masks.multiply(second, count * 16, upscaling.channels, scratch.logits.data(), false);
@@ -86,8 +76,8 @@ void scatter(const float* logits, int64_t first, int64_t count, int64_t side, in
 
 template <class T>
 at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks) {
-  const Upscaling<T> upscaling{packConvolution<T>(weights.weight1),
-                               packConvolution<T>(weights.weight2),
+  const Upscaling<T> upscaling{packPlaces<T>(weights.weight1),
+                               packPlaces<T>(weights.weight2),
                                hostFloat(weights.bias1).repeat({4}),
                                hostFloat(weights.bias2).repeat({4}),
                                hostFloat(weights.normWeight),

@@ -8,6 +8,7 @@
 #include "engine/brgemm_context.h"
 #include "engine/host_float.h"
 #include "engine/packed_matrix.h"
+#include "engine/transposed_convolution.h"
 #include "ops/tile_loops.h"
 
 namespace segsam {
@@ -23,7 +24,6 @@ const float* valuesOf(const std::optional<at::Tensor>& tensor) {
 template <class T>
 struct Step {
   int64_t side, depth, channels, featureCount;
-  /// To the four places of a position, row by row, with A channels each.
   PackedMatrix<T> places;
   PackedMatrix<T> skip;
   /// That of the places, and of the skip, too.
@@ -39,11 +39,10 @@ struct Step {
         depth(step.weight.size(0)),
         channels(step.weight.size(1)),
         featureCount(step.features.size(1)),
+        places(packPlaces<T>(step.weight)),
         epsilon(static_cast<float>(step.epsilon)),
         features(hostFloat(step.features)),
         relu(step.relu) {
-    const at::Tensor columns = hostFloat(step.weight.permute({0, 2, 3, 1})).flatten(1);
-    places.pack(columns.const_data_ptr<float>(), depth, 4 * channels);
     const at::Tensor ofFeatures = hostFloat(step.skipWeight.flatten(1).t());
     skip.pack(ofFeatures.const_data_ptr<float>(), featureCount, channels);
     const at::Tensor sum = hostFloat(step.bias + step.skipBias);
@@ -79,9 +78,7 @@ void skipOf(const Step<T>& step, int64_t image, int64_t row, Scratch<T>& scratch
   }
   T* operands = scratch.operands.data();
   transpose(gathered, step.featureCount, positions, operands);
-  for (int64_t i = 0; i < positions; ++i) {
-    std::copy_n(step.bias.data(), step.channels, scratch.skip.data() + i * step.channels);
-  }
+  fillRows(step.bias.data(), positions, step.channels, scratch.skip.data(), step.channels);
   step.skip.multiply(operands, positions, step.featureCount, scratch.skip.data(), true);
 }
 

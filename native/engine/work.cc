@@ -55,10 +55,8 @@ DecodeRequest DecodeWork::request() {
   const int64_t side = model_->options().maskSize;
   logits_ = at::empty({prompts_.count * out_.masksPerPrompt, side, side}, at::kFloat);
   out_.logits = logits_.mutable_data_ptr<float>();
-  if (classes_) {
-    semanticLogits_ = at::empty({prompts_.count, side, side}, at::kFloat);
-    out_.semanticLogits = semanticLogits_.mutable_data_ptr<float>();
-  }
+  semanticLogits_ = at::empty({classes_ ? prompts_.count : 0, side, side}, at::kFloat);
+  out_.semanticLogits = semanticLogits_.mutable_data_ptr<float>();
   return {prompts_.batch(), threshold_, out_};
 }
 

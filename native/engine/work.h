@@ -78,7 +78,7 @@ class DecodeWork : public Work {
 
   /// (P, M, side, side), one after the other; undefined until it has run.
   const at::Tensor& logits() const { return logits_; }
-  /// (P, side, side), or undefined.
+  /// (P, side, side), or (0, side, side) without classes; undefined until it has run.
   const at::Tensor& semanticLogits() const { return semanticLogits_; }
 
  private:

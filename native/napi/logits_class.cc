@@ -15,21 +15,18 @@ namespace {
 /// Behind a Logits of JavaScript.
 struct LogitsObject {
   LogitsObject(Napi::Env env, const at::Tensor& itsValues)
-      : values(itsValues),
-        count(values.defined() ? values.numel() : 0),
-        memory(env, values.defined() ? static_cast<int64_t>(values.nbytes()) : 0) {}
+      : values(itsValues), memory(env, static_cast<int64_t>(values.nbytes())) {}
 
   at::Tensor values;
-  int64_t count;
   HostMemory memory;
 };
 
 Napi::Value slice(const Napi::CallbackInfo& info) {
-  const auto& object = unwrap<LogitsObject>(info.This());
-  const int64_t begin = readInteger(info[0], "begin", 0, object.count, kInvalidArgument);
-  const int64_t end = readInteger(info[1], "end", begin, object.count, kInvalidArgument);
+  const at::Tensor& values = unwrap<LogitsObject>(info.This()).values;
+  const int64_t begin = readInteger(info[0], "begin", 0, values.numel(), kInvalidArgument);
+  const int64_t end = readInteger(info[1], "end", begin, values.numel(), kInvalidArgument);
   const NewArray<float> copy = newArray<float>(info.Env(), end - begin);
-  if (begin < end) std::copy_n(object.values.const_data_ptr<float>() + begin, end - begin, copy.elements);
+  if (begin < end) std::copy_n(values.const_data_ptr<float>() + begin, end - begin, copy.elements);
   return copy.value;
 }
 

@@ -9,7 +9,7 @@ namespace segsam {
 /// The class `Logits` of binding.d.ts.
 Napi::Function logitsClass(Napi::Env env);
 
-/// @param values float32 on the host, or undefined where there are none
+/// @param values float32 on the host, side by side
 Napi::Object makeLogits(Napi::Env env, const at::Tensor& values);
 
 }  // namespace segsam

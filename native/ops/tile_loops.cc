@@ -139,6 +139,10 @@ void addValue(const float* a, float b, int64_t count, float* sum) {
   for (int64_t i = 0; i < count; ++i) sum[i] = a[i] + b;
 }
 
+void fillRows(const float* row, int64_t rows, int64_t width, float* target, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i) std::copy_n(row, width, target + i * stride);
+}
+
 SEG_SAM_CLONES
 void geluValues(float* values, int64_t count) {
 #pragma omp simd

@@ -14,6 +14,9 @@ void addValues(const float* a, const float* b, int64_t count, uint16_t* sum);
 /// sum = a + b, of one b.
 void addValue(const float* a, float b, int64_t count, float* sum);
 
+/// `row` in each of `rows` rows of `width` values, which lie `stride` apart.
+void fillRows(const float* row, int64_t rows, int64_t width, float* target, int64_t stride);
+
 /// GELU of each value, in place.
 void geluValues(float* values, int64_t count);
 

@@ -100,7 +100,7 @@ struct Decoding {
 
   explicit Decoding(uint64_t seed) {
     at::manual_seed(seed);
-    const int64_t channels = loadedDecoder(SEG_SAM_CONVERTED "/decoder.pt")
+    const int64_t channels = loadedModule(SEG_SAM_CONVERTED "/decoder.pt")
                                  .attr("mask_decoder")
                                  .toModule()
                                  .attr("iou_token")
@@ -227,7 +227,7 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
 TEST("what a decoder computes on CUDA is the same, with the CPU's operators in its place") {
   const c10::InferenceMode inference;
   torch::jit::Module plain = decoder(false, false);
-  torch::jit::Module module = loadedDecoder(SEG_SAM_CONVERTED "/decoder.pt");
+  torch::jit::Module module = loadedModule(SEG_SAM_CONVERTED "/decoder.pt");
   EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 5);
   const Decoding decoding(12);
   for (const torch::jit::IValue& mask : decoding.masks) {

@@ -12,8 +12,8 @@
 #include "engine/linear.h"
 #include "tensors.h"
 
-/// A bundle's decoder in float32.
-inline torch::jit::Module loadedDecoder(const std::string& path) {
+/// A module of a bundle, in float32.
+inline torch::jit::Module loadedModule(const std::string& path) {
   torch::jit::Module module = torch::jit::load(path);
   module.eval();
   for (const auto& value : module.attributes()) {
@@ -24,9 +24,9 @@ inline torch::jit::Module loadedDecoder(const std::string& path) {
   return module;
 }
 
-/// The same as it decodes, by the operators where `fused`.
+/// A decoder as it decodes, by the operators where `fused`.
 inline torch::jit::Module decoderOf(const std::string& path, bool fused, bool rounded) {
-  torch::jit::Module module = loadedDecoder(path);
+  torch::jit::Module module = loadedModule(path);
   if (fused) EXPECT_EQUAL(segsam::fuseDecoder(module, at::kCPU, rounded) > 0, segsam::packsLinears());
   return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
 }

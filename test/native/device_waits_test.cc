@@ -1,17 +1,15 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "decoders.h"
 #include "engine/decode_output.h"
 #include "engine/image.h"
 
@@ -63,14 +61,7 @@ class WaitCounter {
 
 /// As a device other than the CPU gets it.
 torch::jit::Module load(const std::string& path, const std::vector<std::string>& methods) {
-  torch::jit::Module module = torch::jit::load(path);
-  module.eval();
-  for (const auto& value : module.attributes()) {
-    if (!value.isTensor() || !value.toTensor().is_floating_point()) continue;
-    at::Tensor tensor = value.toTensor();
-    tensor.set_data(tensor.to(at::kFloat));
-  }
-  module = torch::jit::freeze_module(module, methods);
+  torch::jit::Module module = torch::jit::freeze_module(loadedModule(path), methods);
   for (const std::string& method : methods) {
     auto graph = module.get_method(method).graph();
     torch::jit::OptimizeFrozenGraph(graph);
