@@ -1,4 +1,4 @@
-import sharp, { type Metadata, type Sharp } from 'sharp'
+import type { Metadata, Sharp } from 'sharp'
 import { dicomWebAddress, fetchDicom } from './dicom/dicomweb.js'
 import { readDicomFrame } from './dicom/read-dicom.js'
 import { SegSamError, unexpected } from './errors.js'
@@ -7,6 +7,7 @@ import { formatOf, pictureOf } from './files/format.js'
 import { readByItk } from './files/itk.js'
 import { readNifti } from './files/nifti.js'
 import { checkOptions } from './options.js'
+import { loadSharp } from './sharp.js'
 
 /** Pixel values: 8-bit, unsigned or signed 16-bit (Hounsfield units, for example), or float. */
 export type PixelData = Uint8Array | Uint8ClampedArray | Uint16Array | Int16Array | Float32Array
@@ -240,11 +241,13 @@ async function decodePicture(
       'Raise maxPixels if you trust the file, or crop or scale it first.',
     )
   }
+  const sharp = await loadSharp()
   const opened = sharp(content, { autoOrient: true, failOn: 'error', limitInputPixels: maxPixels, page: page ?? 0 })
   return pixelsOf(opened.removeAlpha(), file, name)
 }
 
 async function headerOf(content: Uint8Array, name: string): Promise<Metadata> {
+  const sharp = await loadSharp()
   let file: Metadata
   try {
     file = await sharp(content, { failOn: 'error', limitInputPixels: false }).metadata()

@@ -1,4 +1,3 @@
-import sharp from 'sharp'
 import type { ClassCard, ClassCode } from './classes.js'
 import { unexpected } from './errors.js'
 import type { FoundObject } from './everything/found-object.js'
@@ -6,6 +5,7 @@ import { type Claim, type Group, merged } from './label-map/merge.js'
 import { type CheckedRules, UNKNOWN_ID } from './label-map/regions.js'
 import { type BoundingBox, Mask } from './mask.js'
 import type { Hit } from './scene.js'
+import { loadSharp } from './sharp.js'
 
 /** A class that has pixels in a label map. */
 export interface LabelledClass {
@@ -196,10 +196,11 @@ function reasonFor(classes: readonly LabelledClass[], semantic: 'trained' | 'unt
   return classes.some(({ confidence }) => confidence !== null) ? null : 'nothing'
 }
 
-function grayPNG(
+async function grayPNG(
   values: Uint8Array | Uint16Array,
   { width, height }: { width: number; height: number },
 ): Promise<Buffer> {
+  const sharp = await loadSharp()
   return sharp(values, { raw: { width, height, channels: 1 } })
     .toColourspace(values instanceof Uint16Array ? 'grey16' : 'b-w')
     .png()

@@ -1,7 +1,7 @@
-import sharp from 'sharp'
 import { addon } from './addon.js'
 import { SegSamError, unexpected } from './errors.js'
 import { checkOptions } from './options.js'
+import { loadSharp } from './sharp.js'
 
 /** Inclusive pixel indices of the first and last column and row that are set. */
 export type BoundingBox = [x0: number, y0: number, x1: number, y1: number]
@@ -127,6 +127,7 @@ export class Mask {
   async toPNG(): Promise<Buffer> {
     checkPixels(this.data, this.width, this.height)
     const gray = this.data.map((value) => (value ? 255 : 0))
+    const sharp = await loadSharp()
     return sharp(gray, { raw: { width: this.width, height: this.height, channels: 1 } })
       .toColourspace('b-w')
       .png()

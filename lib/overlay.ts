@@ -1,11 +1,11 @@
-import sharp from 'sharp'
 import { unexpected } from './errors.js'
 import { automaticWindow, checkImage, checkWindow, type MedicalImage } from './image.js'
 import type { Mask, Polygon } from './mask.js'
 import { checkOptions } from './options.js'
-import { canWrite, lettering, textWidth } from './overlay/lettering.js'
+import { type Lettering, loadLettering } from './overlay/lettering.js'
 import { placeLabel, type Rect } from './overlay/placement.js'
 import type { Prompt } from './prompts.js'
+import { loadSharp } from './sharp.js'
 
 /** What an overlay shows of one object. A hit of `scene.segment` is one; so is anything of this form. */
 export interface OverlayObject {
@@ -79,14 +79,16 @@ export async function drawOverlay(
     ((y + 0.5) * shown.height) / height,
   ]
 
+  const lettering = await loadLettering()
   const drawing = [
     ...objects.map((object) => outlines(object, toPage)),
     ...prompts.map((prompt) => promptMarks(prompt, toPage)),
-    ...labels(objects, prompts, toPage, { x: 0, y: 0, ...shown }),
-    legend(objects, prompts, shown.height, page.width),
+    ...labels(objects, prompts, toPage, { x: 0, y: 0, ...shown }, lettering),
+    legend(objects, prompts, shown.height, page.width, lettering),
   ]
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${page.width}" height="${page.height}">${drawing.join('')}</svg>`
 
+  const sharp = await loadSharp()
   return sharp(displayPixels(image, options.window), { raw: { width, height, channels: 3 } })
     .resize(shown.width, shown.height, { fit: 'fill', kernel: 'cubic' })
     .extend({ right: page.width - shown.width, bottom: LEGEND_HEIGHT, background: DARK })
@@ -168,13 +170,19 @@ function boxPath([x0, y0, x1, y1]: NonNullable<Prompt['box']>, toPage: ToPage): 
   return `M${corners.map(pair).join('L')}Z`
 }
 
-function labels(objects: readonly OverlayObject[], prompts: readonly Prompt[], toPage: ToPage, frame: Rect): string[] {
+function labels(
+  objects: readonly OverlayObject[],
+  prompts: readonly Prompt[],
+  toPage: ToPage,
+  frame: Rect,
+  lettering: Lettering,
+): string[] {
   const extents = objects.map((object, i) => extent(object, prompts[i], toPage) ?? frame)
   const placed: Rect[] = []
   return objects.map(({ label, colour = ORANGE }, i) => {
     if (!label) return ''
-    const text = `${canWrite(label.name) ? label.name : label.id} ${Math.round(label.probability * 100)} %`
-    const size = { width: Math.ceil(textWidth(text, LABEL_SIZE)) + 20, height: LABEL_SIZE + 14 }
+    const text = `${lettering.canWrite(label.name) ? label.name : label.id} ${Math.round(label.probability * 100)} %`
+    const size = { width: Math.ceil(lettering.width(text, LABEL_SIZE)) + 20, height: LABEL_SIZE + 14 }
     const anchor = extents[i]!
     const place = placeLabel(size, anchor, [...extents, ...placed], frame, 14)
     placed.push(place)
@@ -183,7 +191,7 @@ function labels(objects: readonly OverlayObject[], prompts: readonly Prompt[], t
     return (
       leader(place, anchor, colour) +
       plate +
-      `<path d="${lettering(text, place.x + 10, baseline, LABEL_SIZE)}" fill="${WHITE}"/>`
+      `<path d="${lettering.path(text, place.x + 10, baseline, LABEL_SIZE)}" fill="${WHITE}"/>`
     )
   })
 }
@@ -211,7 +219,13 @@ function leader(label: Rect, object: Rect, colour: string): string {
   return stroke(`M${pair([centre.x, centre.y])}L${pair([x, y])}`, { colour, width: 1.5 })
 }
 
-function legend(objects: readonly OverlayObject[], prompts: readonly Prompt[], top: number, width: number): string {
+function legend(
+  objects: readonly OverlayObject[],
+  prompts: readonly Prompt[],
+  top: number,
+  width: number,
+  lettering: Lettering,
+): string {
   const middle = top + LEGEND_HEIGHT / 2
   const line = (x: number) => `M${x} ${middle}h36`
   // Where objects have colours of their own, no single one stands for their masks.
@@ -227,8 +241,8 @@ function legend(objects: readonly OverlayObject[], prompts: readonly Prompt[], t
   }
   let x = 12
   const drawn = entries.map(({ name, mark }) => {
-    const entry = `${mark(x)}<path d="${lettering(name, x + 46, middle + 6, 17)}" fill="${WHITE}"/>`
-    x += 46 + textWidth(name, 17) + 30
+    const entry = `${mark(x)}<path d="${lettering.path(name, x + 46, middle + 6, 17)}" fill="${WHITE}"/>`
+    x += 46 + lettering.width(name, 17) + 30
     return entry
   })
   return `<rect y="${top}" width="${width}" height="${LEGEND_HEIGHT}" fill="${DARK}"/>${drawn.join('')}`

@@ -1,8 +1,8 @@
 import { Decoder as LosslessDecoder } from 'jpeg-lossless-decoder-js'
-import sharp from 'sharp'
 import { SegSamError, unexpected } from '../errors.js'
 import { damaged } from '../files/limits.js'
 import { numbersFrom, type RawData } from '../files/numbers.js'
+import { loadSharp } from '../sharp.js'
 import { type CodestreamHeader, jpeg2000Header, jpegHeader, markedAsRgb } from './codestream.js'
 import { interleaved } from './colour.js'
 import type { ImageAttributes } from './image-attributes.js'
@@ -72,6 +72,7 @@ async function jpeg(frame: Uint8Array, attributes: ImageAttributes, name: string
   if (header.precision === 12) return { values: wrapped(name, () => decodeJpeg12(frame, header)), isRgb: false }
   const colours = attributes.samples === 1 ? 'b-w' : 'srgb'
   const coded = attributes.photometric === 'RGB' ? markedAsRgb(frame) : frame
+  const sharp = await loadSharp()
   try {
     const { data, info } = await sharp(coded, {
       failOn: 'error',

@@ -1,27 +1,46 @@
-import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import opentype, { type Command, type Font } from 'opentype.js'
+import type { Command, Font } from 'opentype.js'
 
 const FONT = '@fontsource/atkinson-hyperlegible/files/atkinson-hyperlegible-latin-700-normal.woff'
 
-let loaded: Font | undefined
+/** Text of a font that is part of the package: a machine without fonts, as most servers are, shows an SVG `<text>` as boxes. */
+export class Lettering {
+  readonly #font: Font
 
-/**
- * Text as outlines: an SVG path with its baseline's left end at (x, baseline), `size` pixels to the em.
- * Outlines, because an SVG `<text>` shows nothing but boxes on a machine without fonts, as most servers are.
- */
-export function lettering(text: string, x: number, baseline: number, size: number): string {
-  return font().getPath(text, x, baseline, size).commands.map(pathData).join('')
+  constructor(font: Font) {
+    this.#font = font
+  }
+
+  /** Text as outlines: an SVG path with its baseline's left end at (x, baseline), `size` pixels to the em. */
+  path(text: string, x: number, baseline: number, size: number): string {
+    return this.#font.getPath(text, x, baseline, size).commands.map(pathData).join('')
+  }
+
+  /** Width of a line of text in pixels. */
+  width(text: string, size: number): number {
+    return this.#font.getAdvanceWidth(text, size)
+  }
+
+  /** The font has every character of the text (it covers Western European languages). */
+  canWrite(text: string): boolean {
+    return [...text].every((character) => this.#font.hasChar(character))
+  }
 }
 
-/** Width of a line of text in pixels. */
-export function textWidth(text: string, size: number): number {
-  return font().getAdvanceWidth(text, size)
+let loaded: Promise<Lettering> | undefined
+
+export function loadLettering(): Promise<Lettering> {
+  loaded ??= readFont()
+  return loaded
 }
 
-/** The font has every character of the text (it covers Western European languages). */
-export function canWrite(text: string): boolean {
-  return [...text].every((character) => font().hasChar(character))
+async function readFont(): Promise<Lettering> {
+  const { default: opentype } = await import('opentype.js')
+  const file = await readFile(createRequire(import.meta.url).resolve(FONT))
+  return new Lettering(
+    opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength) as ArrayBuffer),
+  )
 }
 
 /** Written here because opentype.js 2.0 rounds some coordinates to NaN in its own `toPathData`. */
@@ -38,12 +57,4 @@ function pathData(command: Command): string {
     case 'Z':
       return 'Z'
   }
-}
-
-function font(): Font {
-  if (!loaded) {
-    const file = readFileSync(createRequire(import.meta.url).resolve(FONT))
-    loaded = opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength) as ArrayBuffer)
-  }
-  return loaded
 }

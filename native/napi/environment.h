@@ -9,6 +9,7 @@
 namespace segsam {
 
 class Completions;
+class HostTally;
 class Job;
 
 /// What the addon keeps for one JavaScript environment (the main thread or a worker). Used on its thread only.
@@ -26,6 +27,10 @@ struct Environment {
   Napi::FunctionReference classSet;
   Napi::FunctionReference scene;
   Napi::FunctionReference logits;
+
+  /// Outlives the environment in objects that are finalised after it.
+  std::shared_ptr<HostTally> sceneMemory;
+  std::shared_ptr<HostTally> otherMemory;
 
   std::shared_ptr<Completions> completions;
   /// Started and not settled.

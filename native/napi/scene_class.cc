@@ -30,7 +30,7 @@ struct SceneObject {
         width(scene->frame().width),
         height(scene->frame().height),
         bytes(scene->bytes()),
-        memory(env, model->options().device.is_cpu() && !shared ? bytes : 0) {}
+        memory(Environment::of(env).sceneMemory, model->options().device.is_cpu() && !shared ? bytes : 0) {}
 
   void dispose() {
     scene = nullptr;
