@@ -145,8 +145,8 @@ Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
   const int64_t low = upscaler.logitsSide() * upscaler.logitsSide();
   const auto logits = readArray<float>(info[0], "logits", product(count, low));
   for (int64_t i = 0; i < count; ++i) {
-    upscaler.writeRows(upscaler.toInput(logits.elements + i * low, threshold), threshold, 0, frame.height,
-                       masks.elements + i * pixels);
+    const float* own = logits.elements + i * low;
+    upscaler.writeRows(own, upscaler.partOf(own, threshold), threshold, 0, frame.height, masks.elements + i * pixels);
   }
   return masks.value;
 }

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "ops/vector_loops.h"
+
 namespace segsam {
 
 namespace {
@@ -31,52 +33,39 @@ std::pair<Range, Range> around(const float* logits, int64_t side, float threshol
   return {rows, {std::min(columns.begin, columns.end), columns.end}};
 }
 
-}  // namespace
-
-/// Rows of a source, resized horizontally, of which the last two asked for are kept.
-class MaskUpscaler::RowPair {
- public:
-  /// @param source begins with row `rowOffset` and column `columnOffset`
-  RowPair(const float* source, int64_t stride, int64_t rowOffset, int64_t columnOffset, const Axis& columns,
-          Range outputs)
-      : source_(source),
-        stride_(stride),
-        rowOffset_(rowOffset),
-        columnOffset_(columnOffset),
-        columns_(columns),
-        outputs_(outputs) {
-    for (auto& row : rows_) row.resize(outputs.size());
-  }
-
-  /// The resized rows `first` and `second`.
-  std::pair<const float*, const float*> at(int64_t first, int64_t second) {
-    if (index_[1] == first) {
-      std::swap(rows_[0], rows_[1]);
-      std::swap(index_[0], index_[1]);
-    }
-    load(0, first);
-    load(1, second);
-    return {rows_[0].data(), rows_[1].data()};
-  }
-
- private:
-  void load(int slot, int64_t index) {
-    if (index_[slot] == index) return;
-    columns_.interpolate(source_ + (index - rowOffset_) * stride_, columnOffset_, outputs_, rows_[slot].data());
-    index_[slot] = index;
-  }
-
-  const float* source_;
-  int64_t stride_;
-  int64_t rowOffset_;
-  int64_t columnOffset_;
-  const Axis& columns_;
-  Range outputs_;
-  std::vector<float> rows_[2];
-  int64_t index_[2] = {-1, -1};
+/// A row of the result lies between two rows of the source.
+struct Between {
+  const float* above;
+  const float* below;
+  /// Of the row below.
+  float weight;
 };
 
-MaskUpscaler::Axis::Axis(int64_t from, int64_t to, int64_t count) : first(count), second(count), weight(count) {
+// These round as ATen does, which neither adds products in one step nor orders the sums otherwise, so that the same
+// pixels lie above the threshold (CMakeLists.txt).
+
+SEG_SAM_CLONES
+void blend(const Between& rows, int64_t count, float* target) {
+  const float ofAbove = 1.0f - rows.weight;
+  const float ofBelow = rows.weight;
+#pragma omp simd
+  for (int64_t x = 0; x < count; ++x) target[x] = ofAbove * rows.above[x] + ofBelow * rows.below[x];
+}
+
+SEG_SAM_CLONES
+void compare(const Between& rows, int64_t count, float threshold, uint8_t* target) {
+  const float ofAbove = 1.0f - rows.weight;
+  const float ofBelow = rows.weight;
+#pragma omp simd
+  for (int64_t x = 0; x < count; ++x) {
+    target[x] = ofAbove * rows.above[x] + ofBelow * rows.below[x] > threshold ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+MaskUpscaler::Axis::Axis(int64_t from, int64_t to, int64_t count)
+    : first(count), second(count), weight(count), same(from == to && count <= from) {
   // In single precision, as ATen computes it, so that the same pixels lie above the threshold.
   const float scale = static_cast<float>(from) / static_cast<float>(to);
   for (int64_t i = 0; i < count; ++i) {
@@ -99,11 +88,52 @@ Range MaskUpscaler::Axis::reachedBy(Range sources) const {
 
 Range MaskUpscaler::Axis::sourcesOf(Range outputs) const { return {first[outputs.begin], second[outputs.end - 1] + 1}; }
 
-void MaskUpscaler::Axis::interpolate(const float* source, int64_t offset, Range outputs, float* target) const {
-  for (int64_t i = outputs.begin; i < outputs.end; ++i) {
-    *target++ = (1.0f - weight[i]) * source[first[i] - offset] + weight[i] * source[second[i] - offset];
+/// Rows of a source, resized: it is asked for those of ever greater places.
+template <class Source>
+class MaskUpscaler::Rows {
+ public:
+  /// @param source gives a row of the source, which begins with column `offset` and lasts until it is asked again
+  /// @param outputs the columns that are made
+  Rows(Source source, int64_t offset, const Axis& rows, const Axis& columns, Range outputs)
+      : source_(std::move(source)), offset_(offset), ofRows_(rows), ofColumns_(columns), outputs_(outputs) {
+    for (auto& row : rows_) row.resize(outputs.size());
   }
-}
+
+  Between at(int64_t y) {
+    const int64_t first = ofRows_.first[y];
+    if (index_[1] == first) {
+      std::swap(rows_[0], rows_[1]);
+      std::swap(index_[0], index_[1]);
+    }
+    load(0, first);
+    load(1, ofRows_.second[y]);
+    return {rows_[0].data(), rows_[1].data(), ofRows_.weight[y]};
+  }
+
+ private:
+  void load(int slot, int64_t index) {
+    if (index_[slot] == index) return;
+    index_[slot] = index;
+    const float* row = source_(index);
+    if (ofColumns_.same) {
+      std::copy_n(row + outputs_.begin - offset_, outputs_.size(), rows_[slot].data());
+      return;
+    }
+    float* target = rows_[slot].data();
+    for (int64_t i = outputs_.begin; i < outputs_.end; ++i) {
+      const float weight = ofColumns_.weight[i];
+      *target++ = (1.0f - weight) * row[ofColumns_.first[i] - offset_] + weight * row[ofColumns_.second[i] - offset_];
+    }
+  }
+
+  Source source_;
+  int64_t offset_;
+  const Axis& ofRows_;
+  const Axis& ofColumns_;
+  Range outputs_;
+  std::vector<float> rows_[2];
+  int64_t index_[2] = {-1, -1};
+};
 
 MaskUpscaler::MaskUpscaler(int64_t logitsSide, const Frame& frame)
     : frame_(frame),
@@ -113,55 +143,45 @@ MaskUpscaler::MaskUpscaler(int64_t logitsSide, const Frame& frame)
       columns_(frame.resizedWidth, frame.width, frame.width),
       rows_(frame.resizedHeight, frame.height, frame.height) {}
 
-MaskUpscaler::Input MaskUpscaler::toInput(const float* logits, float threshold) const {
+MaskUpscaler::Part MaskUpscaler::partOf(const float* logits, float threshold) const {
   const auto [logitRows, logitColumns] = around(logits, logitsSide_, threshold);
-  Input input;
-  input.maskRows = rows_.reachedBy(inputRows_.reachedBy(logitRows));
-  input.maskColumns = columns_.reachedBy(inputColumns_.reachedBy(logitColumns));
-  if (input.maskRows.size() == 0 || input.maskColumns.size() == 0) return {};
-  input.rows = rows_.sourcesOf(input.maskRows);
-  input.columns = columns_.sourcesOf(input.maskColumns);
-
-  const int64_t width = input.columns.size();
-  input.logits.resize(input.rows.size() * width);
-  RowPair source(logits, logitsSide_, 0, 0, inputColumns_, input.columns);
-  float* target = input.logits.data();
-  for (int64_t y = input.rows.begin; y < input.rows.end; ++y) {
-    const auto [above, below] = source.at(inputRows_.first[y], inputRows_.second[y]);
-    const float weight = inputRows_.weight[y];
-    for (int64_t x = 0; x < width; ++x) target[x] = (1.0f - weight) * above[x] + weight * below[x];
-    target += width;
-  }
-  return input;
+  const Part part{rows_.reachedBy(inputRows_.reachedBy(logitRows)),
+                  columns_.reachedBy(inputColumns_.reachedBy(logitColumns))};
+  return part.rows.size() == 0 || part.columns.size() == 0 ? Part{} : part;
 }
 
-template <typename Write>
-void MaskUpscaler::eachRow(const Input& input, int64_t begin, int64_t end, Write write) const {
-  RowPair source(input.logits.data(), input.columns.size(), input.rows.begin, input.columns.begin, columns_,
-                 input.maskColumns);
-  for (int64_t y = std::max(begin, input.maskRows.begin); y < std::min(end, input.maskRows.end); ++y) {
-    const auto [above, below] = source.at(rows_.first[y], rows_.second[y]);
-    write(y, [above = above, below = below, weight = rows_.weight[y]](int64_t x) {
-      return (1.0f - weight) * above[x] + weight * below[x];
-    });
-  }
+template <class Write>
+void MaskUpscaler::eachRow(const float* logits, const Part& part, int64_t begin, int64_t end, Write write) const {
+  if (part.columns.size() == 0) return;
+  const Range columns = columns_.sourcesOf(part.columns);
+  const auto logitRow = [&](int64_t y) { return logits + y * logitsSide_; };
+  Rows inputs(logitRow, 0, inputRows_, inputColumns_, columns);
+  std::vector<float> input(columns.size());
+  const auto inputRow = [&](int64_t y) {
+    blend(inputs.at(y), columns.size(), input.data());
+    return input.data();
+  };
+  Rows outputs(inputRow, columns.begin, rows_, columns_, part.columns);
+  for (int64_t y = std::max(begin, part.rows.begin); y < std::min(end, part.rows.end); ++y) write(y, outputs.at(y));
 }
 
-void MaskUpscaler::writeRows(const Input& input, float threshold, int64_t begin, int64_t end, uint8_t* mask) const {
-  std::fill(mask + begin * frame_.width, mask + end * frame_.width, uint8_t{0});
-  const int64_t width = input.maskColumns.size();
-  eachRow(input, begin, end, [&](int64_t y, auto logitAt) {
-    uint8_t* target = mask + y * frame_.width + input.maskColumns.begin;
-    for (int64_t x = 0; x < width; ++x) target[x] = logitAt(x) > threshold ? 1 : 0;
+void MaskUpscaler::writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
+                             uint8_t* mask) const {
+  const auto clear = [&](int64_t first, int64_t last) { std::fill(mask + first, mask + last, uint8_t{0}); };
+  const int64_t width = frame_.width;
+  clear(begin * width, std::clamp(part.rows.begin, begin, end) * width);
+  clear(std::clamp(part.rows.end, begin, end) * width, end * width);
+  eachRow(logits, part, begin, end, [&](int64_t y, const Between& rows) {
+    clear(y * width, y * width + part.columns.begin);
+    compare(rows, part.columns.size(), threshold, mask + y * width + part.columns.begin);
+    clear(y * width + part.columns.end, (y + 1) * width);
   });
 }
 
 void MaskUpscaler::writeLogits(const float* logits, float* target) const {
-  const Input everything = toInput(logits, std::numeric_limits<float>::lowest());
-  eachRow(everything, 0, frame_.height, [&](int64_t y, auto logitAt) {
-    float* row = target + y * frame_.width;
-    for (int64_t x = 0; x < frame_.width; ++x) row[x] = logitAt(x);
-  });
+  const Part whole{{0, frame_.height}, {0, frame_.width}};
+  eachRow(logits, whole, 0, frame_.height,
+          [&](int64_t y, const Between& rows) { blend(rows, frame_.width, target + y * frame_.width); });
 }
 
 }  // namespace segsam

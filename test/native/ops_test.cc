@@ -364,10 +364,10 @@ TEST("upscaled masks equal two plain bilinear resizes") {
         for (auto& logit : logits) logit = static_cast<float>(normal(random)) - (place == -2 ? 0 : 9);
         if (place >= 0) logits[place] = 3;
         std::vector<uint8_t> mask(width * height, 9);
-        const auto input = upscaler.toInput(logits.data(), 0.25f);
+        const auto part = upscaler.partOf(logits.data(), 0.25f);
         const int64_t split = height / 2;
-        upscaler.writeRows(input, 0.25f, split, height, mask.data());
-        upscaler.writeRows(input, 0.25f, 0, split, mask.data());
+        upscaler.writeRows(logits.data(), part, 0.25f, split, height, mask.data());
+        upscaler.writeRows(logits.data(), part, 0.25f, 0, split, mask.data());
         std::vector<float> upscaled(width * height);
         upscaler.writeLogits(logits.data(), upscaled.data());
 
