@@ -6,19 +6,35 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/device.h"
 #include "engine/model.h"
 #include "engine/scene.h"
+#include "napi/large_pages.h"
 
 using namespace segsam;
 
 namespace {
+
+/// New memory for masks, as Node.js gives it to the addon.
+class Masks {
+ public:
+  explicit Masks(size_t bytes) : pixels_(static_cast<uint8_t*>(std::calloc(bytes, 1)), &std::free) {
+    useLargePages(pixels_.get(), static_cast<int64_t>(bytes));
+  }
+
+  uint8_t* data() const { return pixels_.get(); }
+
+ private:
+  std::unique_ptr<uint8_t, decltype(&std::free)> pixels_;
+};
 
 struct Bench {
   std::shared_ptr<Model> model;
@@ -42,7 +58,7 @@ struct Bench {
     }
     const auto count = static_cast<size_t>(prompts);
     const auto image = static_cast<size_t>(side * side);
-    std::vector<uint8_t> masks(count * image);
+    const Masks masks(count * image);
     const at::Tensor logits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> iou(count);
     const PromptBatch batch{prompts, 2, points.data(), labels.data(), nullptr};
@@ -51,7 +67,7 @@ struct Bench {
       return;
     }
     const auto known = static_cast<size_t>(classes->size);
-    std::vector<uint8_t> semanticMasks(count * image);
+    const Masks semanticMasks(count * image);
     const at::Tensor semanticLogits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> agreement(count);
     std::vector<float> probabilities(count * (known + 1));

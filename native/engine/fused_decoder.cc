@@ -24,20 +24,25 @@ using torch::jit::Module;
 /// Between tokens and image without a projection of the image (engine/token_attention.h), and of tokens to each other.
 /// Written with ROUNDED for whether products take 16 bits.
 constexpr const char* kAttentionOfCpu = R"(
-def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
-    prompts = tokens.size(0)
+def fused_queries(self, tokens: Tensor) -> Tensor:
     heads = self.num_heads
     width = self.head_width
-    channels = image.size(2)
+    channels = self.k_proj.weight.size(1)
     q = self.q_proj.forward(tokens).reshape(-1, heads, width).transpose(0, 1)
     queries = torch.bmm(q, self.k_proj.weight.reshape(heads, width, channels)) * (float(width) ** -0.5)
-    queries = queries.transpose(0, 1).reshape(prompts, -1, channels)
-    sums = fused.attend_image(queries, image, image_pe, ROUNDED).reshape(-1, heads, channels).transpose(0, 1)
-    out = torch.bmm(sums, self.v_proj.weight.reshape(heads, width, channels).transpose(1, 2))
-    return self.out_proj.forward(out.transpose(0, 1).reshape(prompts, -1, heads * width) + self.v_proj.bias)
+    return queries.transpose(0, 1).reshape(tokens.size(0), -1, channels)
 
-def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
-                        norm_bias: Tensor) -> Tensor:
+def fused_project(self, attended: Tensor) -> Tensor:
+    heads = self.num_heads
+    width = self.head_width
+    channels = attended.size(2)
+    sums = attended.reshape(-1, heads, channels).transpose(0, 1)
+    out = torch.bmm(sums, self.v_proj.weight.reshape(heads, width, channels).transpose(1, 2))
+    out = out.transpose(0, 1).reshape(attended.size(0), -1, heads * width)
+    return self.out_proj.forward(out + self.v_proj.bias)
+
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
+                      norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
     prompts = k.size(0)
     heads = self.num_heads
     width = self.head_width
@@ -51,8 +56,8 @@ def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Ten
     keys = keys.transpose(0, 1).reshape(prompts, -1, channels)
     shifts = shifts.reshape(prompts, -1)
     values = values.transpose(0, 1).reshape(prompts, -1, channels)
-    return fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
-                               1e-5, ROUNDED)
+    return fused.attend_both(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
+                             1e-5, queries, ROUNDED)
 
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     return self.forward(q, q, v)
@@ -68,20 +73,20 @@ def fused_joint(self, a: Tensor, b: Tensor) -> Tensor:
 def fused_joint_bias(self, a: Tensor, bias: Tensor) -> Tensor:
     return self.fused_joint(a, bias.unsqueeze(1)).flatten()
 
-def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+def fused_queries(self, tokens: Tensor) -> Tensor:
     scale = float(self.head_width) ** -0.5
-    prompts = tokens.size(0)
-    channels = image.size(2)
     weight = self.fused_joint(self.k_proj.weight, self.q_proj.weight).flatten(0, 1) * scale
     bias = self.fused_joint_bias(self.k_proj.weight, self.q_proj.bias) * scale
-    queries = torch.linear(tokens, weight.TYPE(), bias.TYPE()).reshape(prompts, -1, channels)
-    sums = fused.attend_image(queries, image, image_pe, ROUNDED).reshape(prompts, -1, self.num_heads * channels)
+    return torch.linear(tokens, weight.TYPE(), bias.TYPE()).reshape(tokens.size(0), -1, tokens.size(2))
+
+def fused_project(self, attended: Tensor) -> Tensor:
+    sums = attended.reshape(attended.size(0), -1, self.num_heads * attended.size(2))
     out = self.fused_joint(self.out_proj.weight.t(), self.v_proj.weight).transpose(0, 1).flatten(1)
     shift = torch.mv(self.out_proj.weight.float(), self.v_proj.bias.float()) + self.out_proj.bias.float()
     return torch.linear(sums, out.TYPE(), shift.TYPE())
 
-def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
-                        norm_bias: Tensor) -> Tensor:
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
+                      norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
     scale = float(self.head_width) ** -0.5
     prompts = k.size(0)
     heads = self.num_heads
@@ -99,8 +104,9 @@ def fused_attend_tokens(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Ten
     bias_of_values = bias_of_values.reshape(-1, 4, 4, 2).transpose(1, 2).reshape(-1)
     values = torch.linear(v, weight_of_values.TYPE(), bias_of_values.TYPE())
     values = values.reshape(prompts, -1, channels // 32, 4, 4, 2).transpose(3, 4)
-    return fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
-                               1e-5, ROUNDED)
+    image = fused.attend_tokens(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight,
+                                norm_bias, 1e-5, ROUNDED)
+    return image, fused.attend_image(queries, image, image_pe, ROUNDED)
 
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     prompts = q.size(0)
@@ -122,32 +128,47 @@ std::vector<Replacement> transformers(const std::string& attention) {
        {"self_attn", "norm1", "cross_attn_token_to_image", "norm2", "mlp", "norm3", "norm4",
         "cross_attn_image_to_token", "first"},
        R"(
-def fused_forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> Tuple[Tensor, Tensor]:
-    norm1 = self.norm1
+def fused_attend_self(self, queries: Tensor, query_pe: Tensor) -> Tuple[Tensor, Tensor]:
+    norm = self.norm1
     if self.first:
         attended = self.self_attn.fused_attend_self(queries, queries)
-        queries, positioned = fused.norm_tokens(attended, None, norm1.weight, norm1.bias, 1e-5, query_pe)
-    else:
-        attended = self.self_attn.fused_attend_self(queries + query_pe, queries)
-        queries, positioned = fused.norm_tokens(queries, attended, norm1.weight, norm1.bias, 1e-5, query_pe)
-    attended = self.cross_attn_token_to_image.fused_attend_image(positioned, keys, key_pe)
+        return fused.norm_tokens(attended, None, norm.weight, norm.bias, 1e-5, query_pe)
+    attended = self.self_attn.fused_attend_self(queries + query_pe, queries)
+    return fused.norm_tokens(queries, attended, norm.weight, norm.bias, 1e-5, query_pe)
+
+def fused_add(self, queries: Tensor, attended: Tensor, query_pe: Tensor) -> Tuple[Tensor, Tensor]:
+    attended = self.cross_attn_token_to_image.fused_project(attended)
     queries, none = fused.norm_tokens(queries, attended, self.norm2.weight, self.norm2.bias, 1e-5, None)
-    queries, positioned = fused.norm_tokens(queries, self.mlp.forward(queries), self.norm3.weight, self.norm3.bias,
-                                            1e-5, query_pe)
-    keys = self.cross_attn_image_to_token.fused_attend_tokens(keys, key_pe, positioned, queries, self.norm4.weight,
-                                                              self.norm4.bias)
-    return queries, keys
+    return fused.norm_tokens(queries, self.mlp.forward(queries), self.norm3.weight, self.norm3.bias, 1e-5, query_pe)
+
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, positioned: Tensor, queries: Tensor,
+                      following: Tensor) -> Tuple[Tensor, Tensor]:
+    return self.cross_attn_image_to_token.fused_attend_both(image, image_pe, positioned, queries, self.norm4.weight,
+                                                            self.norm4.bias, following)
 )"},
       {"TwoWayTransformer",
        {"layers", "final_attn_token_to_image", "norm_final_attn"},
        R"(
-def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
-    queries, keys = getattr(self.layers, "0").forward(tokens, image, tokens, image_pe)
-    queries, keys = getattr(self.layers, "1").forward(queries, keys, tokens, image_pe)
-    attended = self.final_attn_token_to_image.fused_attend_image(queries + tokens, keys, image_pe)
+def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
+    first = getattr(self.layers, "0")
+    second = getattr(self.layers, "1")
+    final = self.final_attn_token_to_image
     norm = self.norm_final_attn
-    queries, none = fused.norm_tokens(queries, attended, norm.weight, norm.bias, 1e-5, None)
-    return queries, keys
+    queries, positioned = first.fused_attend_self(tokens, tokens)
+    attended = fused.attend_image(first.cross_attn_token_to_image.fused_queries(positioned), image, image_pe, ROUNDED)
+    queries, positioned = first.fused_add(queries, attended, tokens)
+    following, next_positioned = second.fused_attend_self(queries, tokens)
+    image, attended = first.fused_attend_both(image, image_pe, positioned, queries,
+                                              second.cross_attn_token_to_image.fused_queries(next_positioned))
+    queries, positioned = second.fused_add(following, attended, tokens)
+    image, attended = second.fused_attend_both(image, image_pe, positioned, queries,
+                                               final.fused_queries(queries + tokens))
+    queries, none = fused.norm_tokens(queries, final.fused_project(attended), norm.weight, norm.bias, 1e-5, None)
+    return queries, image
+
+def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
+    queries, image = self.fused_transform(image, image_pe, tokens)
+    return queries, image.to(tokens.dtype)
 )",
        [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
   };
@@ -244,7 +265,7 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, image = self.transformer.forward(image, positions, tokens)
+    tokens, image = self.transformer.fused_transform(image, positions, tokens)
     logits = self.fused_logits(image, dense.size(2), self.fused_vectors(tokens[:, 1:5]))
     return logits, self.iou_prediction_head.forward(tokens[:, 0].float())
 )";
@@ -259,7 +280,7 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own, text_summary.repeat_interleave(per_image, 0), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, transformed = self.transformer.forward(image, positions, tokens)
+    tokens, transformed = self.transformer.fused_transform(image, positions, tokens)
     logits = self.fused_logits(transformed, side, self.hypernetwork.forward(tokens[:, :1]))
     weight = torch.avg_pool2d(logits.sigmoid(), [4, 4]).flatten(1)
     weight = (weight / (weight.sum(1, keepdim=True) + 1e-3)).to(image.dtype)

@@ -11,7 +11,7 @@
 namespace segsam {
 
 /// Lets the decoders of a module (models/seg_sam/two_way_transformer.py, mask_decoder.py and semantic_decoder.py)
-/// attend between tokens and image by `attendImage` and `attendTokens`, and draw SAM's masks by `upscaleMasks`, before
+/// attend between tokens and image by `attendImage` and `attendBoth`, and draw SAM's masks by `upscaleMasks`, before
 /// it is frozen. Classes are known by their names, attributes, parts and signatures.
 ///
 /// On CUDA, where products are rounded, the weights of their transformers, upscaling and mask vectors become float16.

@@ -38,8 +38,8 @@ struct Scratch {
 };
 
 /// `count` positions to logits (count, 2, 2, 2, 2, K) in the scratch.
-template <class T>
-void upscaleTile(const float* image, int64_t count, const Upscaling<T>& upscaling, const PackedMatrix<float>& masks,
+template <class T, class Value>
+void upscaleTile(const Value* image, int64_t count, const Upscaling<T>& upscaling, const PackedMatrix<float>& masks,
                  Scratch<T>& scratch) {
   const T* rows = operand<T>(image, count * upscaling.width, scratch.rows);
   float* first = scratch.first.data();
@@ -74,7 +74,7 @@ void scatter(const float* logits, int64_t first, int64_t count, int64_t side, in
   }
 }
 
-template <class T>
+template <class T, class Value>
 at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeights& weights, const at::Tensor& masks) {
   const Upscaling<T> upscaling{packPlaces<T>(weights.weight1),
                                packPlaces<T>(weights.weight2),
@@ -94,7 +94,7 @@ at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeigh
   for (int64_t prompt = 0; prompt < prompts; ++prompt) {
     packed.emplace_back(vectors.const_data_ptr<float>() + prompt * vectors.stride(0), upscaling.channels, count);
   }
-  at::Tensor result = at::empty({prompts, count, 4 * side, 4 * side}, image.options());
+  at::Tensor result = at::empty({prompts, count, 4 * side, 4 * side}, masks.options());
   const int64_t tiles = at::divup(positions, kTile);
   at::parallel_for(0, prompts * tiles, 1, [&](int64_t begin, int64_t end) {
     const BrgemmContext context(kIsRounded<T>);
@@ -105,8 +105,8 @@ at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeigh
       const int64_t prompt = task / tiles;
       const int64_t first = task % tiles * kTile;
       const int64_t inTile = std::min(kTile, positions - first);
-      upscaleTile<T>(image.const_data_ptr<float>() + (prompt * positions + first) * upscaling.width, inTile, upscaling,
-                     packed[prompt], scratch);
+      upscaleTile<T>(static_cast<const Value*>(image.const_data_ptr()) + (prompt * positions + first) * upscaling.width,
+                     inTile, upscaling, packed[prompt], scratch);
       scatter(scratch.logits.data(), first, inTile, side, count, result.data_ptr<float>() + prompt * result.stride(0));
     }
   });
@@ -130,7 +130,11 @@ at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWe
              masks.size(2) == weights.weight2.size(1),
          "mask vectors (P, K, B)");
   const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0 && multipliesPackedBf16();
-  const auto upscale = rounded && canRound ? upscaleIn<uint16_t> : upscaleIn<float>;
+  if (image.scalar_type() == at::kBFloat16 && image.device().is_cpu()) {
+    expect(rounded && canRound, "an image in float32 where products do not round");
+    return upscaleIn<uint16_t, uint16_t>(image.contiguous(), side, weights, masks);
+  }
+  const auto upscale = rounded && canRound ? upscaleIn<uint16_t, float> : upscaleIn<float, float>;
   return upscale(hostFloat(image), side, weights, masks);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 
 #include "cuda/decoder.h"
 #include "cuda/encoder_block.h"
@@ -30,6 +31,21 @@ at::Tensor upscale(const at::Tensor& image, int64_t side, const at::Tensor& weig
                    const at::Tensor& masks, bool rounded) {
   TORCH_CHECK(bias1 && bias2, "upscale_masks: expected convolutions with a bias");
   return upscaleMasks(image, side, {weight1, *bias1, normWeight, normBias, epsilon, weight2, *bias2}, masks, rounded);
+}
+
+at::Tensor tokensAttended(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
+                          const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                          const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded) {
+  return attendTokens(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon}, rounded);
+}
+
+std::tuple<at::Tensor, at::Tensor> bothAttended(const at::Tensor& image, const at::Tensor& positions,
+                                                const at::Tensor& keys, const at::Tensor& shifts,
+                                                const at::Tensor& values, const at::Tensor& bias, int64_t heads,
+                                                const at::Tensor& normWeight, const at::Tensor& normBias,
+                                                double epsilon, const at::Tensor& queries, bool rounded) {
+  return attendBoth(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon}, queries,
+                    rounded);
 }
 
 at::Tensor rowsUpscaled(const at::Tensor& x, int64_t side, const at::Tensor& weight, const at::Tensor& bias,
@@ -88,7 +104,11 @@ Operators registerAll() {
   library->def(
       "attend_tokens(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, "
       "int heads, Tensor norm_weight, Tensor norm_bias, float epsilon, bool rounded) -> Tensor",
-      torch::dispatch(kKey, &attendTokens));
+      torch::dispatch(kKey, &tokensAttended));
+  library->def(
+      "attend_both(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int heads, "
+      "Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor queries, bool rounded) -> (Tensor, Tensor)",
+      torch::dispatch(kKey, &bothAttended));
   library->def(
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "
       "float epsilon, Tensor weight2, Tensor? bias2, Tensor masks, bool rounded) -> Tensor",

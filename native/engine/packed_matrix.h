@@ -26,6 +26,12 @@ const T* operand(const float* values, int64_t count, std::vector<T>& buffer) {
   }
 }
 
+/// Values that are rounded already.
+template <class T>
+const T* operand(const uint16_t* values, int64_t, std::vector<uint16_t>&) {
+  return values;
+}
+
 /// Columns of a product that are computed at a time.
 inline constexpr int64_t kProductPanel = 64;
 
@@ -38,7 +44,9 @@ class PackedMatrix {
   /// @param values (depth, columns)
   PackedMatrix(const float* values, int64_t depth, int64_t columns) { pack(values, depth, columns); }
 
-  void pack(const float* values, int64_t depth, int64_t columns) {
+  /// @param values float32, or as the product takes them
+  template <class Value>
+  void pack(const Value* values, int64_t depth, int64_t columns) {
     depth_ = kIsRounded<T> ? depth + (depth & 1) : depth;
     columns_ = columns;
     values_.resize(static_cast<size_t>(depth_ * columns));

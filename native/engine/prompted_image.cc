@@ -25,10 +25,14 @@ at::Tensor promptedImage(const at::Tensor& embedding, const at::Tensor& dense, i
          "an embedding (B, C, H, W) and a dense one of its shape");
   expect(prompts % embedding.size(0) == 0 && (dense.size(0) == prompts || dense.size(0) == 1),
          "the prompts of B images");
-  const at::Tensor image = hostFloat(embedding);
   // One value a channel stays so.
   const bool isFlat = dense.stride(2) == 0 && dense.stride(3) == 0;
   const at::Tensor added = isFlat ? hostFloat(dense.select(3, 0).select(2, 0)) : hostFloat(dense);
+  if (isFlat && embedding.size(0) == 1 && embedding.scalar_type() == at::kFloat &&
+      embedding.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+    return embedding.permute({0, 2, 3, 1}).flatten(1, 2) + added.unsqueeze(1);
+  }
+  const at::Tensor image = hostFloat(embedding);
   const int64_t channels = image.size(1);
   const int64_t positions = image.size(2) * image.size(3);
   const int64_t images = std::max(image.size(0) == 1 ? 1 : prompts, dense.size(0));

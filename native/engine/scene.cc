@@ -123,6 +123,11 @@ ChunkOutput binaryOutput(const BinaryOutput& output, int64_t count, int64_t side
 
 Scene::Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter)
     : features_(std::move(features)), frame_(frame), meter_(std::move(meter)), bytes_(0) {
+  // As the decoders read it (engine/prompted_image.h).
+  at::Tensor& embedding = features_.front();
+  if (embedding.device().is_cpu() && embedding.dim() == 4) {
+    embedding = embedding.contiguous(at::MemoryFormat::ChannelsLast);
+  }
   for (const at::Tensor& feature : features_) bytes_ += static_cast<int64_t>(feature.nbytes());
   ++counters().scenes;
   counters().sceneBytes += bytes_;

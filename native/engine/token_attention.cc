@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "engine/brgemm_context.h"
@@ -34,20 +35,27 @@ at::Tensor padRows(const at::Tensor& rows, int64_t multiple) {
   return missing == 0 ? rows : at::constant_pad_nd(rows, {0, 0, 0, missing});
 }
 
+bool isRounded(const at::Tensor& image) { return image.scalar_type() == at::kBFloat16 && image.device().is_cpu(); }
+
 /// The image and its positions, which all prompts share, or each prompt's own image.
 struct Image {
   at::Tensor image, positions;
   int64_t length, width;
 
   Image(const at::Tensor& image, const at::Tensor& positions, int64_t prompts)
-      : image(hostFloat(image)), positions(hostFloat(positions)), length(image.size(1)), width(image.size(2)) {
+      : image(isRounded(image) ? image.contiguous() : hostFloat(image)),
+        positions(hostFloat(positions)),
+        length(image.size(1)),
+        width(image.size(2)) {
     expect(image.dim() == 3 && (image.size(0) == prompts || image.size(0) == 1), "one image, or one for each prompt");
     expect(positions.dim() == 3 && positions.size(0) == 1 && positions.sizes().slice(1) == image.sizes().slice(1),
            "positions of the image");
   }
 
-  const float* at(int64_t prompt, int64_t position) const {
-    return image.const_data_ptr<float>() + (image.size(0) == 1 ? 0 : prompt) * length * width + position * width;
+  template <class Value>
+  const Value* at(int64_t prompt, int64_t position) const {
+    return static_cast<const Value*>(image.const_data_ptr()) +
+           ((image.size(0) == 1 ? 0 : prompt) * length + position) * width;
   }
   const float* positionsAt(int64_t position) const { return positions.const_data_ptr<float>() + position * width; }
 };
@@ -73,26 +81,53 @@ struct PartialSums {
   std::vector<float> maximum, sum, values;
 };
 
+/// Memory of one thread.
 template <class T>
-PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const PackedMatrix<T>& queries) {
-  const int64_t columns = queries.columns();
-  PartialSums part{std::vector<float>(columns, -std::numeric_limits<float>::infinity()), std::vector<float>(columns),
-                   std::vector<float>(columns * image.width)};
-  std::vector<float> scores(kTile * columns), correction(columns);
-  std::vector<T> positioned(kTile * image.width), weights(kTile * columns);
+struct Scratch {
+  std::vector<T> positioned, weights;
+  std::vector<float> scores, correction, sums;
   PackedMatrix<T> tile;
+
+  Scratch(int64_t width, int64_t columns)
+      : positioned(kTile * width),
+        weights(kTile * columns),
+        scores(kTile * columns),
+        correction(columns),
+        sums(kTile * width) {}
+};
+
+/// Adds `count` positions of the image, whose sums with their places are in the scratch, to a part.
+template <class T, class Value>
+void attendTile(const Value* image, int64_t count, int64_t width, const PackedMatrix<T>& queries, bool isFirst,
+                PartialSums& part, Scratch<T>& scratch) {
+  const int64_t columns = queries.columns();
+  queries.multiply(scratch.positioned.data(), count, width, scratch.scores.data(), false);
+  softmaxColumns(scratch.scores.data(), count, columns, part.maximum.data(), part.sum.data(),
+                 scratch.correction.data());
+  transpose(scratch.scores.data(), count, columns, scratch.weights.data());
+  if (!isFirst) scaleRows(part.values.data(), columns, width, scratch.correction.data());
+  scratch.tile.pack(image, count, width);
+  for (int64_t row = 0; row < columns; row += kRows) {
+    scratch.tile.multiply(scratch.weights.data() + row * count, std::min(kRows, columns - row), count,
+                          part.values.data() + row * width, !isFirst);
+  }
+}
+
+int64_t partsOf(const Image& image) { return at::divup(image.length, kTilesOfPart * kTile); }
+
+PartialSums emptySums(int64_t columns, int64_t width) {
+  return {std::vector<float>(columns, -std::numeric_limits<float>::infinity()), std::vector<float>(columns),
+          std::vector<float>(columns * width)};
+}
+
+template <class T>
+PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const PackedMatrix<T>& queries,
+                       Scratch<T>& scratch) {
+  PartialSums part = emptySums(queries.columns(), image.width);
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t count = std::min(kTile, end - first);
-    addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
-    queries.multiply(positioned.data(), count, image.width, scores.data(), false);
-    softmaxColumns(scores.data(), count, columns, part.maximum.data(), part.sum.data(), correction.data());
-    transpose(scores.data(), count, columns, weights.data());
-    if (first > begin) scaleRows(part.values.data(), columns, image.width, correction.data());
-    tile.pack(image.at(prompt, first), count, image.width);
-    for (int64_t row = 0; row < columns; row += kRows) {
-      tile.multiply(weights.data() + row * count, std::min(kRows, columns - row), count,
-                    part.values.data() + row * image.width, first > begin);
-    }
+    addValues(image.at<float>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
+    attendTile(image.at<float>(prompt, first), count, image.width, queries, first == begin, part, scratch);
   }
   return part;
 }
@@ -114,83 +149,148 @@ void merge(const std::vector<PartialSums>& parts, int64_t rows, int64_t width, f
   }
 }
 
+using PartsOfPrompts = std::vector<std::vector<PartialSums>>;
+
+/// (P, rows, width)
+at::Tensor mergeParts(const PartsOfPrompts& sums, int64_t rows, int64_t width, const at::TensorOptions& options) {
+  const auto prompts = static_cast<int64_t>(sums.size());
+  at::Tensor result = at::empty({prompts, rows, width}, options);
+  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t prompt = begin; prompt < end; ++prompt) {
+      merge(sums[prompt], rows, width, result.data_ptr<float>() + prompt * rows * width);
+    }
+  });
+  return result;
+}
+
+/// Calls `work` with the prompt, the index and the positions [begin, end) of each part of the image, and with memory of
+/// its thread.
+template <class T, class Work>
+void eachPart(const Image& image, int64_t prompts, int64_t columns, const Work& work) {
+  const int64_t parts = partsOf(image);
+  at::parallel_for(0, prompts * parts, 1, [&](int64_t first, int64_t last) {
+    const BrgemmContext context(kIsRounded<T>);
+    Scratch<T> scratch(image.width, columns);
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t begin = task % parts * kTilesOfPart * kTile;
+      work(task / parts, task % parts, begin, std::min(image.length, begin + kTilesOfPart * kTile), scratch);
+    }
+  });
+}
+
 template <class T>
 at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
   const int64_t prompts = queries.size(0);
-  const int64_t rows = queries.size(1);
   const std::vector<PackedMatrix<T>> packed = packColumns<T>(padRows(hostFloat(queries), kColumns));
-  at::Tensor result = at::empty_like(queries, at::MemoryFormat::Contiguous);
-  const int64_t tiles = at::divup(image.length, kTile);
-  const int64_t partsOfPrompt = at::divup(tiles, kTilesOfPart);
-  std::vector<std::vector<PartialSums>> sums(prompts, std::vector<PartialSums>(partsOfPrompt));
-  at::parallel_for(0, prompts * partsOfPrompt, 1, [&](int64_t begin, int64_t end) {
-    const BrgemmContext context(kIsRounded<T>);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t prompt = task / partsOfPrompt;
-      const int64_t first = task % partsOfPrompt * kTilesOfPart * kTile;
-      const int64_t last = std::min(image.length, first + kTilesOfPart * kTile);
-      sums[prompt][task % partsOfPrompt] = attendPart<T>(image, prompt, first, last, packed[prompt]);
-    }
-  });
-  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t prompt = begin; prompt < end; ++prompt) {
-      merge(sums[prompt], rows, image.width, result.data_ptr<float>() + prompt * rows * image.width);
-    }
-  });
-  return result;
+  PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
+  eachPart<T>(image, prompts, packed[0].columns(),
+              [&](int64_t prompt, int64_t part, int64_t begin, int64_t end, Scratch<T>& scratch) {
+                sums[prompt][part] = attendPart<T>(image, prompt, begin, end, packed[prompt], scratch);
+              });
+  return mergeParts(sums, queries.size(1), image.width, queries.options());
 }
 
-struct TokenOperands {
-  at::Tensor shifts;
-  const float* bias;
+/// The tokens of all prompts as the image attends to them, ready for products.
+template <class T>
+struct Tokens {
+  std::vector<PackedMatrix<T>> keys, values;
+  at::Tensor shifts, bias, normWeight, normBias;
   RowNorm norm;
-  int64_t heads;
+  int64_t heads, columns;
+
+  explicit Tokens(const AttendedTokens& tokens)
+      : bias(hostFloat(tokens.bias)),
+        normWeight(hostFloat(tokens.normWeight)),
+        normBias(hostFloat(tokens.normBias)),
+        norm{normWeight.const_data_ptr<float>(), normBias.const_data_ptr<float>(), static_cast<float>(tokens.epsilon)},
+        heads(tokens.heads) {
+    const at::Tensor paddedKeys = padRows(hostFloat(tokens.keys), kTokens * heads);
+    const at::Tensor paddedValues = padRows(hostFloat(tokens.values.flatten(2)), kTokens * heads);
+    columns = paddedKeys.size(1);
+    // A token that does not exist is never attended to.
+    shifts = at::constant_pad_nd(hostFloat(tokens.shifts), {0, columns - tokens.keys.size(1)},
+                                 -std::numeric_limits<float>::max());
+    keys = packColumns<T>(paddedKeys);
+    values.resize(keys.size());
+    for (int64_t prompt = 0; prompt < paddedValues.size(0); ++prompt) {
+      values[prompt].pack(paddedValues.const_data_ptr<float>() + prompt * paddedValues.stride(0), columns,
+                          paddedValues.size(2));
+    }
+  }
 };
 
-template <class T>
-void attendTokensTile(const Image& image, int64_t prompt, int64_t first, int64_t count, const PackedMatrix<T>& keys,
-                      const PackedMatrix<T>& values, const TokenOperands& operands, std::vector<T>& positioned,
-                      std::vector<float>& scores, float* result) {
-  const int64_t columns = keys.columns();
-  addValues(image.at(prompt, first), image.positionsAt(first), count * image.width, positioned.data());
-  const float* shifts = operands.shifts.const_data_ptr<float>() + prompt * columns;
-  for (int64_t row = 0; row < count; ++row) std::copy_n(shifts, columns, scores.data() + row * columns);
-  keys.multiply(positioned.data(), count, image.width, scores.data(), true);
-  softmaxGroups(scores.data(), count, columns / operands.heads, operands.heads);
-  for (int64_t row = 0; row < count; ++row) {
-    addValues(image.at(prompt, first + row), operands.bias, image.width, result + row * image.width);
-  }
-  const T* weights = operand<T>(scores.data(), count * columns, positioned);
-  values.multiply(weights, count, columns, result, true);
-  normaliseRows(result, count, image.width, operands.norm, result);
+/// What `count` positions of the image take from the tokens of a prompt, without the bias, into the scratch's sums.
+template <class T, class Value>
+void sumTokens(const Image& image, int64_t prompt, int64_t first, int64_t count, const Tokens<T>& tokens,
+               Scratch<T>& scratch) {
+  const int64_t columns = tokens.columns;
+  addValues(image.at<Value>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
+  fillRows(tokens.shifts.template const_data_ptr<float>() + prompt * columns, count, columns, scratch.scores.data(),
+           columns);
+  tokens.keys[prompt].multiply(scratch.positioned.data(), count, image.width, scratch.scores.data(), true);
+  softmaxGroups(scratch.scores.data(), count, columns / tokens.heads, tokens.heads);
+  const T* weights = operand<T>(scratch.scores.data(), count * columns, scratch.weights);
+  tokens.values[prompt].multiply(weights, count, columns, scratch.sums.data(), false);
 }
 
 template <class T>
-at::Tensor attendTokensIn(const Image& image, const at::Tensor& keys, const at::Tensor& values,
-                          const TokenOperands& operands) {
-  const int64_t prompts = keys.size(0);
-  const int64_t columns = keys.size(1);
+at::Tensor attendTokensIn(const Image& image, const AttendedTokens& attended) {
+  const Tokens<T> tokens(attended);
+  const int64_t prompts = attended.keys.size(0);
   at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options());
-  const std::vector<PackedMatrix<T>> packedKeys = packColumns<T>(keys);
-  std::vector<PackedMatrix<T>> packedValues(prompts);
-  for (int64_t prompt = 0; prompt < prompts; ++prompt) {
-    packedValues[prompt].pack(values.const_data_ptr<float>() + prompt * columns * image.width, columns, image.width);
-  }
-  const int64_t tiles = at::divup(image.length, kTile);
-  at::parallel_for(0, prompts * tiles, 1, [&](int64_t begin, int64_t end) {
-    const BrgemmContext context(kIsRounded<T>);
-    std::vector<T> positioned(kTile * std::max(image.width, columns));
-    std::vector<float> scores(kTile * columns);
-    for (int64_t task = begin; task < end; ++task) {
-      // Prompts go round in a tile, so that its positions stay in the cache.
-      const int64_t prompt = task % prompts;
-      const int64_t first = task / prompts * kTile;
-      attendTokensTile<T>(image, prompt, first, std::min(kTile, image.length - first), packedKeys[prompt],
-                          packedValues[prompt], operands, positioned, scores,
-                          result.data_ptr<float>() + (prompt * image.length + first) * image.width);
-    }
-  });
+  eachPart<T>(image, prompts, tokens.columns,
+              [&](int64_t prompt, int64_t, int64_t begin, int64_t end, Scratch<T>& scratch) {
+                for (int64_t first = begin; first < end; first += kTile) {
+                  const int64_t count = std::min(kTile, end - first);
+                  sumTokens<T, float>(image, prompt, first, count, tokens, scratch);
+                  const Addends addends{scratch.sums.data(), tokens.bias.template const_data_ptr<float>(), nullptr};
+                  float* const normed = result.data_ptr<float>() + (prompt * image.length + first) * image.width;
+                  normaliseSums(image.at<float>(prompt, first), addends, count, image.width, tokens.norm, normed,
+                                static_cast<float*>(nullptr));
+                }
+              });
   return result;
+}
+
+/// @tparam Value of the image that is given, T of the one that is returned
+template <class T, class Value>
+std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const AttendedTokens& attended,
+                                               const at::Tensor& queries) {
+  const Tokens<T> tokens(attended);
+  const std::vector<PackedMatrix<T>> packed = packColumns<T>(padRows(hostFloat(queries), kColumns));
+  const int64_t prompts = queries.size(0);
+  const at::ScalarType type = kIsRounded<T> ? at::kBFloat16 : at::kFloat;
+  at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options().dtype(type));
+  T* const target = static_cast<T*>(result.data_ptr());
+  PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
+  const auto attendPart = [&](int64_t prompt, int64_t index, int64_t begin, int64_t end, Scratch<T>& scratch) {
+    PartialSums part = emptySums(packed[prompt].columns(), image.width);
+    for (int64_t first = begin; first < end; first += kTile) {
+      const int64_t count = std::min(kTile, end - first);
+      sumTokens<T, Value>(image, prompt, first, count, tokens, scratch);
+      T* const normed = target + (prompt * image.length + first) * image.width;
+      const Addends addends{scratch.sums.data(), tokens.bias.template const_data_ptr<float>(),
+                            image.positionsAt(first)};
+      normaliseSums(image.at<Value>(prompt, first), addends, count, image.width, tokens.norm, normed,
+                    scratch.positioned.data());
+      attendTile<T>(normed, count, image.width, packed[prompt], first == begin, part, scratch);
+    }
+    sums[prompt][index] = std::move(part);
+  };
+  eachPart<T>(image, prompts, std::max(tokens.columns, packed[0].columns()), attendPart);
+  return {result, mergeParts(sums, queries.size(1), image.width, queries.options())};
+}
+
+void expectTokens(const AttendedTokens& tokens, const Image& image) {
+  const at::Tensor values = tokens.values.flatten(2);
+  const at::Tensor& keys = tokens.keys;
+  expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
+  expect(tokens.shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
+  expect(tokens.heads > 0 && keys.size(1) % tokens.heads == 0, "keys of all heads");
+  for (const at::Tensor& vector : {tokens.bias, tokens.normWeight, tokens.normBias}) {
+    expect(vector.dim() == 1 && vector.size(0) == image.width, "vectors as wide as the image");
+  }
+  expect(keys.size(2) == image.width && image.length > 0, "keys as wide as the image");
 }
 
 /// Pairs of values must lie side by side in all operands.
@@ -202,39 +302,34 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
   expect(queries.dim() == 3 && queries.numel() > 0, "queries (P, M, C)");
   const Image whole(image, positions, queries.size(0));
   expect(queries.size(2) == whole.width && whole.length > 0, "queries as wide as the image");
+  expect(!isRounded(whole.image), "an image in float32");
   // Prompts that share an image are one with as many more queries.
   const at::Tensor joined = image.size(0) == 1 ? queries.reshape({1, -1, whole.width}) : queries;
   const auto attend = rounded && canRound(whole) ? attendImageIn<uint16_t> : attendImageIn<float>;
   return attend(joined, whole).reshape(queries.sizes());
 }
 
-at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                        const at::Tensor& shifts, const at::Tensor& ofHeads, const at::Tensor& bias, int64_t heads,
-                        const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded) {
-  const at::Tensor values = ofHeads.flatten(2);
-  expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
-  expect(shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
-  expect(heads > 0 && keys.size(1) % heads == 0, "keys of all heads");
-  const Image whole(image, positions, keys.size(0));
-  for (const at::Tensor& vector : {bias, normWeight, normBias}) {
-    expect(vector.dim() == 1 && vector.size(0) == whole.width, "vectors as wide as the image");
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const AttendedTokens& tokens,
+                        bool rounded) {
+  const Image whole(image, positions, tokens.keys.size(0));
+  expect(!isRounded(whole.image), "an image in float32");
+  expectTokens(tokens, whole);
+  return (rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>)(whole, tokens);
+}
+
+std::pair<at::Tensor, at::Tensor> attendBoth(const at::Tensor& image, const at::Tensor& positions,
+                                             const AttendedTokens& tokens, const at::Tensor& queries, bool rounded) {
+  const Image whole(image, positions, tokens.keys.size(0));
+  expectTokens(tokens, whole);
+  expect(queries.dim() == 3 && queries.numel() > 0 && queries.size(0) == tokens.keys.size(0) &&
+             queries.size(2) == whole.width,
+         "queries (P, M, C) of the same prompts");
+  if (isRounded(whole.image)) {
+    expect(rounded && canRound(whole), "an image in float32 where products do not round");
+    return attendBothIn<uint16_t, uint16_t>(whole, tokens, queries);
   }
-  expect(keys.size(2) == whole.width && whole.length > 0, "keys as wide as the image");
-  const at::Tensor paddedKeys = padRows(hostFloat(keys), kTokens * heads);
-  const at::Tensor paddedValues = padRows(hostFloat(values), kTokens * heads);
-  // A token that does not exist is never attended to.
-  const at::Tensor paddedShifts = at::constant_pad_nd(hostFloat(shifts), {0, paddedKeys.size(1) - keys.size(1)},
-                                                      -std::numeric_limits<float>::max());
-  const at::Tensor plainBias = hostFloat(bias);
-  const at::Tensor plainNormWeight = hostFloat(normWeight);
-  const at::Tensor plainNormBias = hostFloat(normBias);
-  const TokenOperands operands{
-      paddedShifts,
-      plainBias.const_data_ptr<float>(),
-      {plainNormWeight.const_data_ptr<float>(), plainNormBias.const_data_ptr<float>(), static_cast<float>(epsilon)},
-      heads};
-  const auto attend = rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>;
-  return attend(whole, paddedKeys, paddedValues, operands);
+  const auto attend = rounded && canRound(whole) ? attendBothIn<uint16_t, float> : attendBothIn<float, float>;
+  return attend(whole, tokens, queries);
 }
 
 }  // namespace segsam

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 namespace segsam {
 
 // The two cross attentions of SAM's two-way transformer (Kirillov et al. 2023) between N tokens of each of P prompts
@@ -18,16 +20,37 @@ namespace segsam {
 /// @return (P, M, C)
 at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const at::Tensor& positions, bool rounded);
 
+/// N tokens of each prompt as the image attends to them.
+struct AttendedTokens {
+  /// (P, N * heads, C) float32, scaled, the heads of a token side by side.
+  at::Tensor keys;
+  /// (P, N * heads) float32.
+  at::Tensor shifts;
+  /// As the keys, or with C as several dimensions.
+  at::Tensor values;
+  /// (C) float32.
+  at::Tensor bias;
+  int64_t heads;
+  /// (C) float32.
+  at::Tensor normWeight;
+  at::Tensor normBias;
+  double epsilon;
+};
+
 /// The image after it attended to the tokens: the layer norm of image + bias + softmax((image + positions) keys' +
 /// shifts) values, the softmax over the tokens of each head.
 ///
-/// @param keys (P, N * heads, C) float32, scaled, the heads of a token side by side; values likewise, or with C as
-///     several dimensions
-/// @param shifts (P, N * heads) float32
-/// @param bias (C) float32, normWeight and normBias likewise
 /// @return (P, L, C)
-at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
-                        const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
-                        const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded);
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const AttendedTokens& tokens,
+                        bool rounded);
+
+/// That, and what `queries` attend to in the new image (`attendImage`) while it is at hand: in a two-way transformer
+/// the queries of the next layer are known before the image is.
+///
+/// @param image as with `attendImage`, or bfloat16
+/// @param queries (P, M, C) float32, scaled
+/// @return (P, L, C), in bfloat16 where products take it, and (P, M, C)
+std::pair<at::Tensor, at::Tensor> attendBoth(const at::Tensor& image, const at::Tensor& positions,
+                                             const AttendedTokens& tokens, const at::Tensor& queries, bool rounded);
 
 }  // namespace segsam

@@ -6,19 +6,65 @@ namespace segsam {
 
 namespace {
 
-template <class T>
-SEG_SAM_INLINE void add(const float* a, const float* b, int64_t count, T* sum) {
+template <class A, class T>
+SEG_SAM_INLINE void add(const A* a, const float* b, int64_t count, T* sum) {
 #pragma omp simd
-  for (int64_t i = 0; i < count; ++i) store(a[i] + b[i], sum + i);
+  for (int64_t i = 0; i < count; ++i) store(load(a + i) + b[i], sum + i);
 }
+
+constexpr int64_t kLanes = 8;
+
+#if defined(__GNUC__) && !defined(__clang__)
+
+using Lanes = float __attribute__((vector_size(32)));
+using Places = int32_t __attribute__((vector_size(32)));
+
+/// Of 8 x 8 values, `stride` and `resultStride` apart: in three steps, each of which exchanges a bit of row and column.
+template <class T>
+SEG_SAM_INLINE void transposeSquare(const float* values, int64_t stride, T* transposed, int64_t resultStride) {
+  constexpr Places kLower[] = {{0, 8, 2, 10, 4, 12, 6, 14}, {0, 1, 8, 9, 4, 5, 12, 13}, {0, 1, 2, 3, 8, 9, 10, 11}};
+  constexpr Places kUpper[] = {{1, 9, 3, 11, 5, 13, 7, 15}, {2, 3, 10, 11, 6, 7, 14, 15}, {4, 5, 6, 7, 12, 13, 14, 15}};
+  Lanes rows[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) std::copy_n(values + i * stride, kLanes, reinterpret_cast<float*>(&rows[i]));
+  for (int step = 0; step < 3; ++step) {
+    const int64_t bit = int64_t{1} << step;
+    Lanes exchanged[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const int64_t lower = i & ~bit;
+      exchanged[i] = __builtin_shuffle(rows[lower], rows[lower + bit], i == lower ? kLower[step] : kUpper[step]);
+    }
+    std::copy_n(exchanged, kLanes, rows);
+  }
+  for (int64_t i = 0; i < kLanes; ++i) {
+    const float* row = reinterpret_cast<const float*>(&rows[i]);
+#pragma omp simd
+    for (int64_t j = 0; j < kLanes; ++j) store(row[j], transposed + i * resultStride + j);
+  }
+}
+
+#else
+
+template <class T>
+SEG_SAM_INLINE void transposeSquare(const float* values, int64_t stride, T* transposed, int64_t resultStride) {
+  for (int64_t i = 0; i < kLanes; ++i) {
+    for (int64_t j = 0; j < kLanes; ++j) store(values[j * stride + i], transposed + i * resultStride + j);
+  }
+}
+
+#endif
 
 template <class T>
 SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t columns, T* transposed) {
-  constexpr int64_t kBlock = 16;
-  for (int64_t row = 0; row < rows; row += kBlock) {
-    const int64_t last = std::min(rows, row + kBlock);
-    for (int64_t column = 0; column < columns; ++column) {
-      for (int64_t i = row; i < last; ++i) store(values[i * columns + column], transposed + column * rows + i);
+  const int64_t wholeRows = rows / kLanes * kLanes;
+  const int64_t wholeColumns = columns / kLanes * kLanes;
+  for (int64_t row = 0; row < wholeRows; row += kLanes) {
+    for (int64_t column = 0; column < wholeColumns; column += kLanes) {
+      transposeSquare(values + row * columns + column, columns, transposed + column * rows + row, rows);
+    }
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t column = row < wholeRows ? wholeColumns : 0; column < columns; ++column) {
+      store(values[row * columns + column], transposed + column * rows + row);
     }
   }
 }
@@ -125,6 +171,45 @@ SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, cons
   }
 }
 
+/// In blocks of columns, as long as the row is read again from the nearest cache.
+template <class T, class Result>
+SEG_SAM_INLINE void normaliseSumsOf(const T* x, const Addends& addends, int64_t rows, int64_t width,
+                                    const RowNorm& norm, Result* result, Result* positioned) {
+  constexpr int64_t kBlock = 64;
+  const float share = 1.0f / static_cast<float>(width);
+  const float* bias = addends.bias;
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* source = x + row * width;
+    const float* values = addends.values + row * width;
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < width; ++i) sum += load(source + i) + values[i] + bias[i];
+    const float mean = sum * share;
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < width; ++i) {
+      const float distance = load(source + i) + values[i] + bias[i] - mean;
+      squares += distance * distance;
+    }
+    const float scale = 1.0f / std::sqrt(squares * share + norm.epsilon);
+    for (int64_t column = 0; column < width; column += kBlock) {
+      const int64_t count = std::min(kBlock, width - column);
+      float normed[kBlock];
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) {
+        const float distance = load(source + column + i) + values[column + i] + bias[column + i] - mean;
+        normed[i] = distance * scale * norm.weight[column + i] + norm.bias[column + i];
+      }
+      const int64_t at = row * width + column;
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) store(normed[i], result + at + i);
+      if (addends.positions == nullptr) continue;
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) store(normed[i] + addends.positions[at + i], positioned + at + i);
+    }
+  }
+}
+
 }  // namespace
 
 SEG_SAM_CLONES
@@ -132,6 +217,9 @@ void addValues(const float* a, const float* b, int64_t count, float* sum) { add(
 
 SEG_SAM_CLONES
 void addValues(const float* a, const float* b, int64_t count, uint16_t* sum) { add(a, b, count, sum); }
+
+SEG_SAM_CLONES
+void addValues(const uint16_t* a, const float* b, int64_t count, uint16_t* sum) { add(a, b, count, sum); }
 
 SEG_SAM_CLONES
 void addValue(const float* a, float b, int64_t count, float* sum) {
@@ -217,6 +305,21 @@ void interleave(const float* values, int64_t rows, int64_t columns, int64_t stri
 }
 
 SEG_SAM_CLONES
+void interleave(const uint16_t* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved) {
+  for (int64_t row = 0; row < rows; row += 2) {
+    const uint16_t* first = values + row * stride;
+    auto* target = reinterpret_cast<uint32_t*>(interleaved + row * columns);
+    if (row + 1 == rows) {
+#pragma omp simd
+      for (int64_t i = 0; i < columns; ++i) target[i] = first[i];
+      return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) target[i] = first[i] | static_cast<uint32_t>(first[stride + i]) << 16;
+  }
+}
+
+SEG_SAM_CLONES
 void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum, float* sum, float* correction) {
   for (int64_t i = 0; i < columns; ++i) correction[i] = maximum[i];
   for (int64_t row = 0; row < rows; ++row) {
@@ -296,6 +399,24 @@ void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const Ro
 SEG_SAM_CLONES
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, float* result) {
   normalise(values, rows, width, norm, result);
+}
+
+SEG_SAM_CLONES
+void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   float* result, float* positioned) {
+  normaliseSumsOf(x, addends, rows, width, norm, result, positioned);
+}
+
+SEG_SAM_CLONES
+void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   uint16_t* result, uint16_t* positioned) {
+  normaliseSumsOf(x, addends, rows, width, norm, result, positioned);
+}
+
+SEG_SAM_CLONES
+void normaliseSums(const uint16_t* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   uint16_t* result, uint16_t* positioned) {
+  normaliseSumsOf(x, addends, rows, width, norm, result, positioned);
 }
 
 SEG_SAM_CLONES

@@ -10,6 +10,7 @@ namespace segsam {
 /// sum = a + b, `count` values.
 void addValues(const float* a, const float* b, int64_t count, float* sum);
 void addValues(const float* a, const float* b, int64_t count, uint16_t* sum);
+void addValues(const uint16_t* a, const float* b, int64_t count, uint16_t* sum);
 
 /// sum = a + b, of one b.
 void addValue(const float* a, float b, int64_t count, float* sum);
@@ -41,6 +42,7 @@ void transpose(const float* values, int64_t rows, int64_t columns, uint16_t* tra
 
 /// (rows, columns), rows `stride` apart, to (rows / 2, columns, 2); a last row that has no partner gets zeros.
 void interleave(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved);
+void interleave(const uint16_t* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved);
 
 /// One step of a softmax down the rows, for each column at once (Milakov and Gimelshein 2018, arXiv 1805.02867): scores
 /// become exponentials relative to the maximum so far; `maximum` and `sum` begin at minus infinity and 0, and
@@ -109,5 +111,20 @@ struct RowNorm {
 void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result);
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
+
+/// What is added to rows, (rows, width), and what to the result; positions may be null.
+struct Addends {
+  const float* values;
+  const float* bias;
+  const float* positions;
+};
+
+/// result = norm(x + values + bias), and, where there are positions, positioned = that + positions. (rows, width) each.
+void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   float* result, float* positioned);
+void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   uint16_t* result, uint16_t* positioned);
+void normaliseSums(const uint16_t* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
+                   uint16_t* result, uint16_t* positioned);
 
 }  // namespace segsam

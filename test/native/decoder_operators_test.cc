@@ -10,6 +10,7 @@
 #include "check.h"
 #include "cuda/decoder.h"
 #include "decoders.h"
+#include "engine/brgemm_context.h"
 #include "engine/fused_decoder.h"
 #include "engine/linear.h"
 #include "engine/mask_upscaling.h"
@@ -51,9 +52,12 @@ at::Tensor imageByDefinition(const Attention& in) {
   return at::matmul(scores.softmax(-1), wide(in.image));
 }
 
+AttendedTokens attended(const Attention& in) {
+  return {in.keys, in.shifts, in.values, in.bias, in.heads, in.weight, in.shift, 1e-5};
+}
+
 at::Tensor tokens(const Attention& in, bool rounded) {
-  return attendTokens(in.image, in.positions, in.keys, in.shifts, in.values, in.bias, in.heads, in.weight, in.shift,
-                      1e-5, rounded);
+  return attendTokens(in.image, in.positions, attended(in), rounded);
 }
 
 at::Tensor tokensByDefinition(const Attention& in) {
@@ -146,6 +150,33 @@ TEST("an image attends to tokens as by definition: shared and own images, severa
   }
 }
 
+TEST("an image attends to tokens and queries to the new image, as one after the other") {
+  for (const auto& [images, prompts, length, width, count, heads] : kShapes) {
+    Attention in = attention(images, prompts, length, width, count, heads);
+    const at::Tensor newImage = tokensByDefinition(in);
+    Attention after = in;
+    after.image = newImage;
+    const at::Tensor sums = imageByDefinition(after);
+    const auto exact = attendBoth(in.image, in.positions, attended(in), in.queries, false);
+    EXPECT_EQUAL(exact.first.scalar_type(), at::kFloat);
+    EXPECT_EQUAL(exact.second.sizes(), in.queries.sizes());
+    EXPECT_NEAR(largestDifference(exact.first, newImage), 0, 1e-4);
+    EXPECT_NEAR(largestDifference(exact.second, sums), 0, 1e-4);
+    const auto rounded = attendBoth(in.image, in.positions, attended(in), in.queries, true);
+    EXPECT_NEAR(largestDifference(rounded.first.to(at::kFloat), newImage), 0, 1e-1);
+    EXPECT_NEAR(largestDifference(rounded.second, sums), 0, 1e-1);
+    if (rounded.first.scalar_type() == at::kFloat) continue;
+    // The next layer begins with what is rounded.
+    const at::Tensor given = rounded.first;
+    after.image = given.to(at::kFloat);
+    const auto next = attendBoth(given, in.positions, attended(in), in.queries, true);
+    EXPECT_NEAR(largestDifference(next.first.to(at::kFloat), tokensByDefinition(after)), 0, 1e-1);
+    EXPECT(refuses([&] { attendBoth(given, in.positions, attended(in), in.queries, false); }));
+    EXPECT(refuses([&] { attendImage(in.queries, given, in.positions, true); }));
+    EXPECT(refuses([&] { attendTokens(given, in.positions, attended(in), true); }));
+  }
+}
+
 TEST("attention survives scores that no exponential holds, up and down") {
   for (const double scale : {-1e4, 1e4}) {
     Attention in = attention(1, 2, 200, 16, 4, 8);
@@ -167,6 +198,12 @@ TEST("masks are those of two transposed convolutions, a norm, GELU and the mask 
     EXPECT_EQUAL(exact.sizes(), expected.sizes());
     EXPECT_NEAR(largestDifference(exact, expected), 0, 5e-5);
     EXPECT_NEAR(largestDifference(upscaleMasks(tokens, side, weights, masks, true), expected), 0, 0.3);
+    if (!multipliesPackedBf16() || width % 2 != 0) continue;
+    const at::Tensor rounded = tokens.to(at::kBFloat16);
+    EXPECT_EQUAL(largestDifference(upscaleMasks(rounded, side, weights, masks, true),
+                                   upscaleMasks(rounded.to(at::kFloat), side, weights, masks, true)),
+                 0);
+    EXPECT(refuses([&] { upscaleMasks(rounded, side, weights, masks, false); }));
   }
 }
 
@@ -177,6 +214,11 @@ TEST("an embedding and what prompts add to it become tokens") {
   const at::Tensor own = at::randn({4, 5, 9, 9});
   const auto tokensOf = [](const at::Tensor& grid) { return grid.flatten(2).transpose(1, 2); };
   EXPECT_EQUAL(largestDifference(promptedImage(one, flat, 4), tokensOf(one + flat)), 0);
+  const at::Tensor inRows = one.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor flats = at::randn({4, 5, 1, 1}).expand({4, 5, 9, 9});
+  EXPECT_EQUAL(largestDifference(promptedImage(inRows, flat, 4), tokensOf(one + flat)), 0);
+  EXPECT_EQUAL(largestDifference(promptedImage(inRows, flats, 4), tokensOf(one + flats)), 0);
+  EXPECT_EQUAL(largestDifference(promptedImage(inRows, own, 4), tokensOf(one + own)), 0);
   EXPECT_EQUAL(largestDifference(promptedImage(one, own, 4), tokensOf(one + own)), 0);
   EXPECT_EQUAL(largestDifference(promptedImage(two, flat, 4), tokensOf(two.repeat_interleave(2, 0) + flat)), 0);
   EXPECT_EQUAL(largestDifference(promptedImage(two, own, 4), tokensOf(two.repeat_interleave(2, 0) + own)), 0);
@@ -194,6 +236,8 @@ TEST("operators of the decoders refuse what they cannot compute") {
   other = in;
   other.shifts = in.shifts.narrow(1, 0, 23);
   EXPECT(refuses([&] { tokens(other, false); }));
+  EXPECT(refuses([&] { attendBoth(in.image, in.positions, attended(other), in.queries, false); }));
+  EXPECT(refuses([&] { attendBoth(in.image, in.positions, attended(in), in.queries.narrow(0, 0, 1), false); }));
   const UpscalingWeights weights = upscalingWeights(8, 4, 2);
   const at::Tensor masks = at::randn({1, 4, 2});
   EXPECT(refuses([&] { upscaleMasks(at::randn({1, 10, 8}), 3, weights, masks, false); }));
@@ -207,7 +251,7 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
   torch::jit::Module exact = decoder(true, false);
   torch::jit::Module rounded = decoder(true, true);
   const std::string graph = exact.get_method("decode").graph()->toString();
-  for (const char* name : {"::attend_image(", "::attend_tokens(", "::upscale_masks("}) {
+  for (const char* name : {"::attend_image(", "::attend_both(", "::upscale_masks("}) {
     EXPECT_EQUAL(graph.find(name) != std::string::npos, packsLinears());
   }
   // Tokens among themselves still attend by libtorch, and nothing is computed both ways.
@@ -228,7 +272,7 @@ TEST("what a decoder computes on CUDA is the same, with the CPU's operators in i
   const c10::InferenceMode inference;
   torch::jit::Module plain = decoder(false, false);
   torch::jit::Module module = loadedModule(SEG_SAM_CONVERTED "/decoder.pt");
-  EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 5);
+  EXPECT_EQUAL(replaceClasses(module, decoderOfCuda(at::kFloat)), 4);
   const Decoding decoding(12);
   for (const torch::jit::IValue& mask : decoding.masks) {
     expectNear(decoding.outputs(module, mask), decoding.outputs(plain, mask), 1e-4);

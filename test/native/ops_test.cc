@@ -12,6 +12,7 @@
 #include "ops/mask_bits.h"
 #include "ops/polygons.h"
 #include "ops/rle.h"
+#include "ops/tile_loops.h"
 #include "ops/upscale.h"
 
 using namespace segsam;
@@ -332,6 +333,28 @@ TEST("masks of a bit per pixel become bytes, and have the IoU of these") {
   }
   const std::vector<uint32_t> empty(3);
   EXPECT_EQUAL(bitsIou(empty.data(), empty.data(), 3), 1.0);
+}
+
+TEST("rows become columns, in float32 and rounded, whatever the size") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (const auto& [rows, columns] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {8, 8}, {128, 64}, {7, 9}, {17, 8}, {8, 23}, {40, 33}}) {
+    std::vector<float> values(rows * columns);
+    for (float& value : values) value = normal(random);
+    std::vector<float> transposed(values.size());
+    std::vector<uint16_t> narrow(values.size());
+    std::vector<uint16_t> expected(values.size());
+    transpose(values.data(), rows, columns, transposed.data());
+    transpose(values.data(), rows, columns, narrow.data());
+    roundValues(values.data(), rows * columns, expected.data());
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t column = 0; column < columns; ++column) {
+        EXPECT_EQUAL(transposed[column * rows + row], values[row * columns + column]);
+        EXPECT_EQUAL(narrow[column * rows + row], expected[row * columns + column]);
+      }
+    }
+  }
 }
 
 TEST("a frame keeps the aspect as SAM does, and never loses an axis") {
