@@ -18,19 +18,20 @@ constexpr int64_t kRowsPerTask = 64;
 std::vector<Range> upscale(const float* logits, int64_t count, int64_t side, const Frame& frame, float threshold,
                            uint8_t* masks) {
   const MaskUpscaler upscaler(side, frame);
+  std::vector<MaskUpscaler::Part> parts(count);
   std::vector<Range> rows(count);
-  // Of one mask for each thread, or of all of them together.
-  const int64_t tasksOfMask = count < at::get_num_threads() ? at::divup(frame.height, kRowsPerTask) : 1;
-  const int64_t rowsOfTask = at::divup(frame.height, tasksOfMask);
-  at::parallel_for(0, count * tasksOfMask, 1, [&](int64_t first, int64_t last) {
-    for (int64_t task = first; task < last; ++task) {
-      const int64_t i = task / tasksOfMask;
-      const float* own = logits + i * side * side;
-      const MaskUpscaler::Part part = upscaler.partOf(own, threshold);
-      const int64_t begin = task % tasksOfMask * rowsOfTask;
-      upscaler.writeRows(own, part, threshold, begin, std::min(frame.height, begin + rowsOfTask),
-                         masks + i * frame.width * frame.height);
-      if (begin == 0) rows[i] = part.rows;
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      parts[i] = upscaler.partOf(logits + i * side * side, threshold);
+      rows[i] = parts[i].rows;
+    }
+  });
+  // Rows of all masks, one below the other.
+  at::parallel_for(0, count * frame.height, kRowsPerTask, [&](int64_t first, int64_t last) {
+    for (int64_t i = first / frame.height; i * frame.height < last; ++i) {
+      const int64_t above = i * frame.height;
+      upscaler.writeRows(logits + i * side * side, parts[i], threshold, std::max(first - above, int64_t{0}),
+                         std::min(last - above, frame.height), masks + above * frame.width);
     }
   });
   return rows;

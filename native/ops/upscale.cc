@@ -54,6 +54,16 @@ void blend(const Between& rows, int64_t count, float* target) {
   for (int64_t x = 0; x < count; ++x) target[x] = ofAbove * above[x] + ofBelow * below[x];
 }
 
+/// @param source begins with place `offset`
+SEG_SAM_CLONES
+void interpolate(const float* source, int32_t offset, const int32_t* first, const int32_t* second, const float* weights,
+                 int64_t count, float* target) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    target[i] = (1.0f - weights[i]) * source[first[i] - offset] + weights[i] * source[second[i] - offset];
+  }
+}
+
 /// In blocks, as a loop that compares and narrows in one is not made of vectors.
 SEG_SAM_CLONES
 void compare(const Between& rows, int64_t count, float threshold, uint8_t* target) {
@@ -129,11 +139,9 @@ class MaskUpscaler::Rows {
       std::copy_n(row + outputs_.begin - offset_, outputs_.size(), rows_[slot].data());
       return;
     }
-    float* target = rows_[slot].data();
-    for (int64_t i = outputs_.begin; i < outputs_.end; ++i) {
-      const float weight = ofColumns_.weight[i];
-      *target++ = (1.0f - weight) * row[ofColumns_.first[i] - offset_] + weight * row[ofColumns_.second[i] - offset_];
-    }
+    const int64_t begin = outputs_.begin;
+    interpolate(row, static_cast<int32_t>(offset_), ofColumns_.first.data() + begin, ofColumns_.second.data() + begin,
+                ofColumns_.weight.data() + begin, outputs_.size(), rows_[slot].data());
   }
 
   Source source_;
