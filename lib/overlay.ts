@@ -79,17 +79,22 @@ export async function drawOverlay(
     ((y + 0.5) * shown.height) / height,
   ]
 
-  const lettering = await loadLettering()
-  const drawing = [
+  // Memory of the caller's is read before anything is waited for.
+  const pixels = displayPixels(image, options.window)
+  const shapes = [
     ...objects.map((object) => outlines(object, toPage)),
     ...prompts.map((prompt) => promptMarks(prompt, toPage)),
+  ]
+  const lettering = await loadLettering()
+  const drawing = [
+    ...shapes,
     ...labels(objects, prompts, toPage, { x: 0, y: 0, ...shown }, lettering),
     legend(objects, prompts, shown.height, page.width, lettering),
   ]
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${page.width}" height="${page.height}">${drawing.join('')}</svg>`
 
   const sharp = await loadSharp()
-  return sharp(displayPixels(image, options.window), { raw: { width, height, channels: 3 } })
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
     .resize(shown.width, shown.height, { fit: 'fill', kernel: 'cubic' })
     .extend({ right: page.width - shown.width, bottom: LEGEND_HEIGHT, background: DARK })
     .composite([{ input: Buffer.from(svg), left: 0, top: 0 }])

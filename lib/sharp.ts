@@ -1,6 +1,6 @@
 import type sharp from 'sharp'
 
-/** sharp, loaded when the first picture is read or written: who has pixels needs none of it. */
+/** sharp, loaded when the first picture is read or written: who passes pixels does not need it. */
 export async function loadSharp(): Promise<typeof sharp> {
   return (await import('sharp')).default
 }

@@ -30,8 +30,12 @@ export class Lettering {
 
 let loaded: Promise<Lettering> | undefined
 
+/** Reads the font once; rejects where it cannot be read, and tries again in the next call. */
 export function loadLettering(): Promise<Lettering> {
-  loaded ??= readFont()
+  loaded ??= readFont().catch((cause) => {
+    loaded = undefined
+    throw cause
+  })
   return loaded
 }
 

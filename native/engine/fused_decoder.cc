@@ -77,7 +77,7 @@ def fused_queries(self, tokens: Tensor) -> Tensor:
     scale = float(self.head_width) ** -0.5
     weight = self.fused_joint(self.k_proj.weight, self.q_proj.weight).flatten(0, 1) * scale
     bias = self.fused_joint_bias(self.k_proj.weight, self.q_proj.bias) * scale
-    return torch.linear(tokens, weight.TYPE(), bias.TYPE()).reshape(tokens.size(0), -1, tokens.size(2))
+    return torch.linear(tokens, weight.TYPE(), bias.TYPE()).reshape(tokens.size(0), -1, self.k_proj.weight.size(1))
 
 def fused_project(self, attended: Tensor) -> Tensor:
     sums = attended.reshape(attended.size(0), -1, self.num_heads * attended.size(2))
@@ -162,7 +162,7 @@ def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tu
                                               second.cross_attn_token_to_image.fused_queries(next_positioned))
     queries, positioned = second.fused_add(following, attended, tokens)
     image, attended = second.fused_attend_both(image, image_pe, positioned, queries,
-                                               final.fused_queries(queries + tokens))
+                                               final.fused_queries(positioned))
     queries, none = fused.norm_tokens(queries, final.fused_project(attended), norm.weight, norm.bias, 1e-5, None)
     return queries, image
 

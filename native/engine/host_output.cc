@@ -26,7 +26,7 @@ std::vector<Range> upscale(const float* logits, int64_t count, int64_t side, con
       rows[i] = parts[i].rows;
     }
   });
-  // Rows of all masks, one below the other.
+  // The rows of all masks are counted, one mask below the other.
   at::parallel_for(0, count * frame.height, kRowsPerTask, [&](int64_t first, int64_t last) {
     for (int64_t i = first / frame.height; i * frame.height < last; ++i) {
       const int64_t above = i * frame.height;

@@ -131,8 +131,8 @@ at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWe
          "mask vectors (P, K, B)");
   const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0 && multipliesPackedBf16();
   if (image.scalar_type() == at::kBFloat16 && image.device().is_cpu()) {
-    expect(rounded && canRound, "an image in float32 where products do not round");
-    return upscaleIn<uint16_t, uint16_t>(image.contiguous(), side, weights, masks);
+    if (rounded && canRound) return upscaleIn<uint16_t, uint16_t>(image.contiguous(), side, weights, masks);
+    return upscaleIn<float, float>(image.to(at::kFloat).contiguous(), side, weights, masks);
   }
   const auto upscale = rounded && canRound ? upscaleIn<uint16_t, float> : upscaleIn<float, float>;
   return upscale(hostFloat(image), side, weights, masks);

@@ -18,7 +18,7 @@ struct UpscalingWeights {
 /// The logits of SAM's masks: the image's positions upscaled to 4 x 4 vectors each, which the mask vectors multiply
 /// (Kirillov et al. 2023). Every position is its own, so that nothing but logits leaves a tile. On the CPU, float32.
 ///
-/// @param image (P, side * side, C) float32, or bfloat16 where products take it
+/// @param image (P, side * side, C) float32 or bfloat16
 /// @param masks (P, K, B)
 /// @param rounded whether the convolutions' products take bfloat16, where the CPU multiplies it
 /// @return (P, K, 4 * side, 4 * side)

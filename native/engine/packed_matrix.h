@@ -29,6 +29,7 @@ const T* operand(const float* values, int64_t count, std::vector<T>& buffer) {
 /// Values that are rounded already.
 template <class T>
 const T* operand(const uint16_t* values, int64_t, std::vector<uint16_t>&) {
+  static_assert(kIsRounded<T>);
   return values;
 }
 
@@ -47,6 +48,7 @@ class PackedMatrix {
   /// @param values float32, or as the product takes them
   template <class Value>
   void pack(const Value* values, int64_t depth, int64_t columns) {
+    static_assert(kIsRounded<T> || std::is_same_v<Value, float>);
     depth_ = kIsRounded<T> ? depth + (depth & 1) : depth;
     columns_ = columns;
     values_.resize(static_cast<size_t>(depth_ * columns));

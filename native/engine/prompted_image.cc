@@ -28,9 +28,10 @@ at::Tensor promptedImage(const at::Tensor& embedding, const at::Tensor& dense, i
   // One value a channel stays so.
   const bool isFlat = dense.stride(2) == 0 && dense.stride(3) == 0;
   const at::Tensor added = isFlat ? hostFloat(dense.select(3, 0).select(2, 0)) : hostFloat(dense);
-  if (isFlat && embedding.size(0) == 1 && embedding.scalar_type() == at::kFloat &&
+  if (embedding.size(0) == 1 && embedding.scalar_type() == at::kFloat && embedding.device().is_cpu() &&
       embedding.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-    return embedding.permute({0, 2, 3, 1}).flatten(1, 2) + added.unsqueeze(1);
+    const at::Tensor ofPositions = isFlat ? added.unsqueeze(1) : added.flatten(2).transpose(1, 2);
+    return (embedding.permute({0, 2, 3, 1}).flatten(1, 2) + ofPositions).contiguous();
   }
   const at::Tensor image = hostFloat(embedding);
   const int64_t channels = image.size(1);

@@ -21,7 +21,7 @@ namespace {
 /// Positions of the image in a tile.
 constexpr int64_t kTile = 128;
 /// Of a prompt's sums that are computed apart: always the same ones, so that the sums are, whatever computes them.
-constexpr int64_t kTilesOfPart = 8;
+constexpr int64_t kTilesOfPart = 4;
 /// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of these occur, and few rows.
 constexpr int64_t kColumns = 32;
 constexpr int64_t kRows = 128;
@@ -263,7 +263,7 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
   at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options().dtype(type));
   T* const target = static_cast<T*>(result.data_ptr());
   PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
-  const auto attendPart = [&](int64_t prompt, int64_t index, int64_t begin, int64_t end, Scratch<T>& scratch) {
+  const auto bothOfPart = [&](int64_t prompt, int64_t index, int64_t begin, int64_t end, Scratch<T>& scratch) {
     PartialSums part = emptySums(packed[prompt].columns(), image.width);
     for (int64_t first = begin; first < end; first += kTile) {
       const int64_t count = std::min(kTile, end - first);
@@ -277,7 +277,7 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
     }
     sums[prompt][index] = std::move(part);
   };
-  eachPart<T>(image, prompts, std::max(tokens.columns, packed[0].columns()), attendPart);
+  eachPart<T>(image, prompts, std::max(tokens.columns, packed[0].columns()), bothOfPart);
   return {result, mergeParts(sums, queries.size(1), image.width, queries.options())};
 }
 

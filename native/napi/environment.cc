@@ -9,7 +9,7 @@ namespace segsam {
 
 namespace {
 
-/// Who uses many scenes disposes of them. 75 of the default model, 128 of SAM's ViT-B at 1024² in bf16.
+/// Who uses many scenes disposes of them. 75 of the default model, 64 of SAM's ViT-B at 1024².
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
 
 }  // namespace

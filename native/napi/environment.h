@@ -28,7 +28,7 @@ struct Environment {
   Napi::FunctionReference scene;
   Napi::FunctionReference logits;
 
-  /// Outlives the environment in objects that are finalised after it.
+  /// Of scenes, and of models and logits. Objects hold them, too, as some are finalised after the environment.
   std::shared_ptr<HostTally> sceneMemory;
   std::shared_ptr<HostTally> otherMemory;
 

@@ -10,11 +10,13 @@
 namespace segsam {
 
 /// Native memory that objects of one kind and environment hold. V8 is told of it, so that the collector comes in time,
-/// but of what goes beyond `untold` alone: each 64 MB that come and go make it mark the whole heap, in steps that block
-/// the event loop, even where all of it is disposed. JavaScript thread only.
+/// but of what goes beyond `untold` bytes alone: 64 MB more than at the last collection (V8's soft limit) make it mark
+/// the whole heap, in steps that block the event loop, even where all of it is disposed. JavaScript thread only.
 class HostTally {
  public:
   HostTally(Napi::Env env, int64_t untold) : env_(env), untold_(untold) {}
+  HostTally(const HostTally&) = delete;
+  HostTally& operator=(const HostTally&) = delete;
 
   void change(int64_t bytes) {
     held_ += bytes;
@@ -31,7 +33,7 @@ class HostTally {
   int64_t told_ = 0;
 };
 
-/// What one object holds of them. JavaScript thread only.
+/// The bytes that one object holds, counted in a tally. JavaScript thread only.
 class HostMemory {
  public:
   HostMemory(std::shared_ptr<HostTally> tally, int64_t bytes) : tally_(std::move(tally)), bytes_(bytes) {

@@ -171,7 +171,7 @@ SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, cons
   }
 }
 
-/// In blocks of columns, as long as the row is read again from the nearest cache.
+/// In blocks, and rounded apart from the computation, as above.
 template <class T, class Result>
 SEG_SAM_INLINE void normaliseSumsOf(const T* x, const Addends& addends, int64_t rows, int64_t width,
                                     const RowNorm& norm, Result* result, Result* positioned) {

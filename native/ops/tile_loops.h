@@ -4,8 +4,8 @@
 
 namespace segsam {
 
-// Loops over tiles of float32 rows, for the operators of the engine. Values that a product takes in bfloat16 are
-// rounded to the nearest, ties to even.
+// Loops over tiles of rows in float32 or bfloat16, for the operators of the engine. Values that a product takes in
+// bfloat16 are rounded to the nearest, ties to even.
 
 /// sum = a + b, `count` values.
 void addValues(const float* a, const float* b, int64_t count, float* sum);
@@ -112,10 +112,13 @@ void normaliseRows(const float* values, int64_t rows, int64_t width, const RowNo
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, uint16_t* result);
 void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const RowNorm& norm, float* result);
 
-/// What is added to rows, (rows, width), and what to the result; positions may be null.
+/// What is added to rows before a norm, and positions to its result.
 struct Addends {
+  /// (rows, width)
   const float* values;
+  /// (width)
   const float* bias;
+  /// (rows, width), or null.
   const float* positions;
 };
 

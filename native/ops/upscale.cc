@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
-#include <limits>
 #include <utility>
 
 #include "ops/vector_loops.h"
@@ -108,7 +106,7 @@ Range MaskUpscaler::Axis::reachedBy(Range sources) const {
 
 Range MaskUpscaler::Axis::sourcesOf(Range outputs) const { return {first[outputs.begin], second[outputs.end - 1] + 1}; }
 
-/// Rows of a source, resized: it is asked for those of ever greater places.
+/// Rows of a source, resized; fast where they are asked for from top to bottom.
 template <class Source>
 class MaskUpscaler::Rows {
  public:

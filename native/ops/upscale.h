@@ -16,15 +16,14 @@ struct Range {
 };
 
 /// Low-resolution mask logits to masks of the original image: bilinearly to the model's input, cropped to the part the
-/// image covers, bilinearly to the original size, thresholded. Two rows at input size and two at the original size are
-/// held at a time.
+/// image covers, bilinearly to the original size, thresholded. A few rows are held at a time, in each thread.
 /// Source: segment-anything, `modeling/sam.py` (postprocess_masks).
 ///
 /// A value between others exceeds the threshold only where one of them does, so that what is computed at each size is
 /// the rectangle around those that do.
 class MaskUpscaler {
  public:
-  /// Outside of it a mask is 0.
+  /// Pixels of the original image, outside of which a mask is 0.
   struct Part {
     Range rows;
     Range columns;
@@ -33,12 +32,13 @@ class MaskUpscaler {
   /// @param logitsSide side of the low-resolution logits
   MaskUpscaler(int64_t logitsSide, const Frame& frame);
 
+  /// Empty where no logit exceeds the threshold.
   /// @param logits (logitsSide, logitsSide)
   Part partOf(const float* logits, float threshold) const;
 
   /// Rows [begin, end) of the (height, width) mask: 1 where the logit exceeds `threshold`. Safe to call from several
   /// threads for different rows of the same mask.
-  /// @param part of these logits and this threshold
+  /// @param part what `partOf` gave for these logits and this threshold
   /// @param mask the first pixel of the whole mask
   void writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
                  uint8_t* mask) const;
