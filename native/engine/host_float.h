@@ -12,4 +12,9 @@ inline at::Tensor hostFloat(const at::Tensor& tensor) {
   return tensor.contiguous();
 }
 
+/// As decoders keep the image between their layers where products take it.
+inline bool isHostBfloat16(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 && tensor.device().is_cpu();
+}
+
 }  // namespace segsam

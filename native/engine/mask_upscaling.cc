@@ -130,7 +130,7 @@ at::Tensor upscaleMasks(const at::Tensor& image, int64_t side, const UpscalingWe
              masks.size(2) == weights.weight2.size(1),
          "mask vectors (P, K, B)");
   const bool canRound = image.size(2) % 2 == 0 && middle % 2 == 0 && multipliesPackedBf16();
-  if (image.scalar_type() == at::kBFloat16 && image.device().is_cpu()) {
+  if (isHostBfloat16(image)) {
     if (rounded && canRound) return upscaleIn<uint16_t, uint16_t>(image.contiguous(), side, weights, masks);
     return upscaleIn<float, float>(image.to(at::kFloat).contiguous(), side, weights, masks);
   }

@@ -35,15 +35,13 @@ at::Tensor padRows(const at::Tensor& rows, int64_t multiple) {
   return missing == 0 ? rows : at::constant_pad_nd(rows, {0, 0, 0, missing});
 }
 
-bool isRounded(const at::Tensor& image) { return image.scalar_type() == at::kBFloat16 && image.device().is_cpu(); }
-
 /// The image and its positions, which all prompts share, or each prompt's own image.
 struct Image {
   at::Tensor image, positions;
   int64_t length, width;
 
   Image(const at::Tensor& image, const at::Tensor& positions, int64_t prompts)
-      : image(isRounded(image) ? image.contiguous() : hostFloat(image)),
+      : image(isHostBfloat16(image) ? image.contiguous() : hostFloat(image)),
         positions(hostFloat(positions)),
         length(image.size(1)),
         width(image.size(2)) {
@@ -233,25 +231,6 @@ void sumTokens(const Image& image, int64_t prompt, int64_t first, int64_t count,
   tokens.values[prompt].multiply(weights, count, columns, scratch.sums.data(), false);
 }
 
-template <class T>
-at::Tensor attendTokensIn(const Image& image, const AttendedTokens& attended) {
-  const Tokens<T> tokens(attended);
-  const int64_t prompts = attended.keys.size(0);
-  at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options());
-  eachPart<T>(image, prompts, tokens.columns,
-              [&](int64_t prompt, int64_t, int64_t begin, int64_t end, Scratch<T>& scratch) {
-                for (int64_t first = begin; first < end; first += kTile) {
-                  const int64_t count = std::min(kTile, end - first);
-                  sumTokens<T, float>(image, prompt, first, count, tokens, scratch);
-                  const Addends addends{scratch.sums.data(), tokens.bias.template const_data_ptr<float>(), nullptr};
-                  float* const normed = result.data_ptr<float>() + (prompt * image.length + first) * image.width;
-                  normaliseSums(image.at<float>(prompt, first), addends, count, image.width, tokens.norm, normed,
-                                static_cast<float*>(nullptr));
-                }
-              });
-  return result;
-}
-
 /// @tparam Value of the image that is given, T of the one that is returned
 template <class T, class Value>
 std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const AttendedTokens& attended,
@@ -302,19 +281,11 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
   expect(queries.dim() == 3 && queries.numel() > 0, "queries (P, M, C)");
   const Image whole(image, positions, queries.size(0));
   expect(queries.size(2) == whole.width && whole.length > 0, "queries as wide as the image");
-  expect(!isRounded(whole.image), "an image in float32");
+  expect(!isHostBfloat16(whole.image), "an image in float32");
   // Prompts that share an image are one with as many more queries.
   const at::Tensor joined = image.size(0) == 1 ? queries.reshape({1, -1, whole.width}) : queries;
   const auto attend = rounded && canRound(whole) ? attendImageIn<uint16_t> : attendImageIn<float>;
   return attend(joined, whole).reshape(queries.sizes());
-}
-
-at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const AttendedTokens& tokens,
-                        bool rounded) {
-  const Image whole(image, positions, tokens.keys.size(0));
-  expect(!isRounded(whole.image), "an image in float32");
-  expectTokens(tokens, whole);
-  return (rounded && canRound(whole) ? attendTokensIn<uint16_t> : attendTokensIn<float>)(whole, tokens);
 }
 
 std::pair<at::Tensor, at::Tensor> attendBoth(const at::Tensor& image, const at::Tensor& positions,
@@ -324,12 +295,18 @@ std::pair<at::Tensor, at::Tensor> attendBoth(const at::Tensor& image, const at::
   expect(queries.dim() == 3 && queries.numel() > 0 && queries.size(0) == tokens.keys.size(0) &&
              queries.size(2) == whole.width,
          "queries (P, M, C) of the same prompts");
-  if (isRounded(whole.image)) {
-    expect(rounded && canRound(whole), "an image in float32 where products do not round");
+  if (isHostBfloat16(whole.image)) {
+    expect(rounded && canRound(whole), "an image in float32, as products are not rounded here");
     return attendBothIn<uint16_t, uint16_t>(whole, tokens, queries);
   }
   const auto attend = rounded && canRound(whole) ? attendBothIn<uint16_t, float> : attendBothIn<float, float>;
   return attend(whole, tokens, queries);
+}
+
+at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const AttendedTokens& tokens,
+                        bool rounded) {
+  expect(!isHostBfloat16(image), "an image in float32");
+  return attendBoth(image, positions, tokens, tokens.keys, rounded).first.to(at::kFloat);
 }
 
 }  // namespace segsam

@@ -40,7 +40,9 @@ struct AttendedTokens {
 /// The image after it attended to the tokens: the layer norm of image + bias + softmax((image + positions) keys' +
 /// shifts) values, the softmax over the tokens of each head.
 ///
-/// @return (P, L, C)
+/// For CUDA's decoders where they are tested without a GPU: those of the CPU use `attendBoth`.
+///
+/// @return (P, L, C) float32
 at::Tensor attendTokens(const at::Tensor& image, const at::Tensor& positions, const AttendedTokens& tokens,
                         bool rounded);
 

@@ -203,7 +203,6 @@ SEG_SAM_INLINE void normaliseSumsOf(const T* x, const Addends& addends, int64_t 
       const int64_t at = row * width + column;
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) store(normed[i], result + at + i);
-      if (addends.positions == nullptr) continue;
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) store(normed[i] + addends.positions[at + i], positioned + at + i);
     }

@@ -118,11 +118,11 @@ struct Addends {
   const float* values;
   /// (width)
   const float* bias;
-  /// (rows, width), or null.
+  /// (rows, width)
   const float* positions;
 };
 
-/// result = norm(x + values + bias), and, where there are positions, positioned = that + positions. (rows, width) each.
+/// result = norm(x + values + bias), positioned = that + positions. (rows, width) each.
 void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,
                    float* result, float* positioned);
 void normaliseSums(const float* x, const Addends& addends, int64_t rows, int64_t width, const RowNorm& norm,

@@ -168,7 +168,8 @@ MaskUpscaler::Part MaskUpscaler::partOf(const float* logits, float threshold) co
 
 template <class Write>
 void MaskUpscaler::eachRow(const float* logits, const Part& part, int64_t begin, int64_t end, Write write) const {
-  if (part.columns.size() == 0) return;
+  const Range rows{std::max(begin, part.rows.begin), std::min(end, part.rows.end)};
+  if (rows.size() <= 0) return;
   const Range columns = columns_.sourcesOf(part.columns);
   const auto logitRow = [&](int64_t y) { return logits + y * logitsSide_; };
   Rows inputs(logitRow, 0, inputRows_, inputColumns_, columns);
@@ -178,7 +179,7 @@ void MaskUpscaler::eachRow(const float* logits, const Part& part, int64_t begin,
     return input.data();
   };
   Rows outputs(inputRow, columns.begin, rows_, columns_, part.columns);
-  for (int64_t y = std::max(begin, part.rows.begin); y < std::min(end, part.rows.end); ++y) write(y, outputs.at(y));
+  for (int64_t y = rows.begin; y < rows.end; ++y) write(y, outputs.at(y));
 }
 
 void MaskUpscaler::writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
