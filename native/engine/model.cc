@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -18,6 +19,8 @@
 namespace segsam {
 
 std::shared_ptr<Model> Model::load(const ModelFiles& files, const ModelOptions& options) {
+  // On a processor that it does not know, it writes a line to stderr for each convolution and computes none.
+  at::globalContext().setUserEnabledNNPACK(false);
   // First, or a device that does not work would be taken for a damaged bundle.
   tryDevice(options.device);
   auto backend = loadTorchScript(files, options.device, options.precision);
