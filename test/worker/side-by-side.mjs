@@ -25,7 +25,16 @@ async function mostRunning(calls) {
   return most
 }
 
-const mostOfMany = await mostRunning([encode(), encode(), encode(), encode()])
+/** Anew until all cores were seen to have one: a busy machine may start each only after the one before has ended. */
+async function mostOfRounds(rounds) {
+  let most = 0
+  for (let round = 0; round < rounds && most < runtimeInfo().threads; round++) {
+    most = Math.max(most, await mostRunning([encode(), encode(), encode(), encode()]))
+  }
+  return most
+}
+
+const mostOfMany = await mostOfRounds(10)
 const mostOfOne = await mostRunning([encode().then(encode)])
 
 const lists = [model.classes, model.classes.slice(0, 1)]
