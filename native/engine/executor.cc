@@ -9,7 +9,7 @@
 
 #include "engine/counters.h"
 #include "engine/device.h"
-#include "engine/niceness.h"
+#include "engine/thread_priority.h"
 #include "engine/recycled_memory.h"
 #include "engine/team.h"
 #include "error.h"
@@ -193,7 +193,7 @@ void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
 }
 
 void Executor::loop(bool isMain) {
-  applyNiceness();
+  makeWay();
   // A device that fails does so again in the first task, which tells it.
   failureOf([&] { useOwnStream(device_); });
   Team team;

@@ -11,6 +11,8 @@ namespace {
 
 /// Who uses many scenes disposes of them. 75 of the default model, 64 of SAM's ViT-B at 1024².
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
+/// Those of some 250 clicks on the default model: by then the collector has come for their masks, without marking all.
+constexpr int64_t kUntoldOfLogits = int64_t{32} << 20;
 
 }  // namespace
 
@@ -21,7 +23,8 @@ Environment& Environment::create(Napi::Env env) {
   env.SetInstanceData(environment);
   environment->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   environment->sceneMemory = std::make_shared<HostTally>(env, kUntoldOfScenes);
-  environment->otherMemory = std::make_shared<HostTally>(env, 0);
+  environment->logitsMemory = std::make_shared<HostTally>(env, kUntoldOfLogits);
+  environment->modelMemory = std::make_shared<HostTally>(env, 0);
   environment->completions = Completions::open(env);
   // Hooks run in the reverse order of their registration: this one before that of the thread-safe function just made.
   napi_add_env_cleanup_hook(env, &Environment::close, environment);

@@ -28,9 +28,10 @@ struct Environment {
   Napi::FunctionReference scene;
   Napi::FunctionReference logits;
 
-  /// Of scenes, and of models and logits. Objects hold them, too, as some are finalised after the environment.
+  /// Objects hold them, too, as some are finalised after the environment.
   std::shared_ptr<HostTally> sceneMemory;
-  std::shared_ptr<HostTally> otherMemory;
+  std::shared_ptr<HostTally> logitsMemory;
+  std::shared_ptr<HostTally> modelMemory;
 
   std::shared_ptr<Completions> completions;
   /// Started and not settled.

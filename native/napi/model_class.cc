@@ -317,7 +317,7 @@ ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<Executor> executor, std:
       options_(model_->options()),
       traffic_(std::make_shared<Traffic>(maxQueue)),
       scenes_(model_->scenes()),
-      memory_(Environment::of(env).otherMemory, options_.device.is_cpu() ? model_->bytes() : 0) {}
+      memory_(Environment::of(env).modelMemory, options_.device.is_cpu() ? model_->bytes() : 0) {}
 
 const std::shared_ptr<Model>& ModelHandle::model() const {
   if (disposed()) throw Error(kDisposed, "The model was disposed");
