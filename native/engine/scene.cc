@@ -26,7 +26,7 @@ constexpr int64_t kPadding = -1;
 /// CPU larger chunks take longer: what one layer writes has left the cache when the next one reads it
 /// (docs/performance.md). On a GPU the host waits for each chunk: they may take a sixteenth of its memory.
 int64_t chunkBytes(at::Device device) {
-  if (device.is_cpu()) return int64_t{160} << 20;
+  if (device.is_cpu()) return int64_t{320} << 20;
   return std::max(int64_t{512} << 20, memoryOf(device) / 16);
 }
 

@@ -162,7 +162,7 @@ at::Tensor mergeParts(const PartsOfPrompts& sums, int64_t rows, int64_t width, c
 }
 
 /// Calls `work` with the prompt, the index and the positions [begin, end) of each part of the image, and with memory of
-/// its thread.
+/// its thread. A part of all prompts comes before the next part: they share its positions, and perhaps the image.
 template <class T, class Work>
 void eachPart(const Image& image, int64_t prompts, int64_t columns, const Work& work) {
   const int64_t parts = partsOf(image);
@@ -170,8 +170,9 @@ void eachPart(const Image& image, int64_t prompts, int64_t columns, const Work& 
     const BrgemmContext context(kIsRounded<T>);
     Scratch<T> scratch(image.width, columns);
     for (int64_t task = first; task < last; ++task) {
-      const int64_t begin = task % parts * kTilesOfPart * kTile;
-      work(task / parts, task % parts, begin, std::min(image.length, begin + kTilesOfPart * kTile), scratch);
+      const int64_t part = task / prompts;
+      const int64_t begin = part * kTilesOfPart * kTile;
+      work(task % prompts, part, begin, std::min(image.length, begin + kTilesOfPart * kTile), scratch);
     }
   });
 }
