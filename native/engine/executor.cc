@@ -9,9 +9,9 @@
 
 #include "engine/counters.h"
 #include "engine/device.h"
-#include "engine/thread_priority.h"
 #include "engine/recycled_memory.h"
 #include "engine/team.h"
+#include "engine/thread_priority.h"
 #include "error.h"
 
 namespace segsam {
@@ -193,7 +193,8 @@ void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
 }
 
 void Executor::loop(bool isMain) {
-  makeWay();
+  applyNiceness();
+  if (device_.is_cpu()) takeNoCore();
   // A device that fails does so again in the first task, which tells it.
   failureOf([&] { useOwnStream(device_); });
   Team team;

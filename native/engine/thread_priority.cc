@@ -9,16 +9,18 @@
 
 namespace segsam {
 
-// Both are of the calling thread alone: on Linux each has its own (sched(7)). A system that refuses leaves it as it
-// was.
-void makeWay() {
-  const sched_param none{};
-  if (sched_getscheduler(0) == SCHED_OTHER) sched_setscheduler(0, SCHED_BATCH, &none);
+// On Linux both are of one thread alone (sched(7)). Where the system refuses, all is as it was.
 
+void applyNiceness() {
   constexpr long kGreatest = 19;
   const char* text = std::getenv("SEG_SAM_NICE");
   const long value = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
   if (value > 0 && value <= kGreatest) setpriority(PRIO_PROCESS, 0, static_cast<int>(value));
+}
+
+void takeNoCore() {
+  const sched_param none{};
+  if (sched_getscheduler(0) == SCHED_OTHER) sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 }  // namespace segsam
@@ -27,7 +29,9 @@ void makeWay() {
 
 namespace segsam {
 
-void makeWay() {}
+void applyNiceness() {}
+
+void takeNoCore() {}
 
 }  // namespace segsam
 

@@ -2,9 +2,14 @@
 
 namespace segsam {
 
-/// Makes the calling thread, and those that it begins from then on, take no core from a thread that runs (SCHED_BATCH),
-/// such as that of JavaScript which has just given it a task, and gives them the nice value that SEG_SAM_NICE names (1
-/// to 19), if any. Linux only.
-void makeWay();
+// Of the calling thread and those that it begins from then on. Linux only.
+
+/// Gives it the nice value that SEG_SAM_NICE names (1 to 19), if any: JavaScript need not wait for a core that
+/// computes.
+void applyNiceness();
+
+/// When it is woken, it takes no core from a thread that runs (SCHED_BATCH), such as that of JavaScript which has just
+/// given it a task.
+void takeNoCore();
 
 }  // namespace segsam
