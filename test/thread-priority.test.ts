@@ -3,46 +3,62 @@ import { describe, expect, it } from 'vitest'
 import { bundle } from './fixture.js'
 import { runProgram } from './run-program.js'
 
-/** Encodes once, then prints the nice value and the policy of each thread, the main one first. */
+/** Prints the nice value and the policy of each thread before a model is loaded, and after it has encoded. */
 const program = `
   import { readdirSync, readFileSync } from 'node:fs'
   const { SegSam } = await import(${JSON.stringify(pathToFileURL('dist/index.js').href)})
-  const model = await SegSam.load(${JSON.stringify(bundle)}, { device: 'cpu' })
-  await model.encode({ data: new Uint8Array(64 * 64 * 3), width: 64, height: 64, channels: 3 })
-  const threads = [process.pid, ...readdirSync('/proc/self/task').map(Number).filter((id) => id !== process.pid)]
   const priorityOf = (id) => {
     const fields = readFileSync('/proc/self/task/' + id + '/stat', 'utf8').split(') ')[1].split(' ')
-    return { nice: Number(fields[16]), policy: Number(fields[38]) }
+    return { id: Number(id), nice: Number(fields[16]), policy: Number(fields[38]) }
   }
-  console.log(JSON.stringify(threads.map(priorityOf)))
+  const priorities = () => readdirSync('/proc/self/task').map(priorityOf)
+  const before = priorities()
+  const model = await SegSam.load(${JSON.stringify(bundle)}, { device: 'cpu' })
+  await model.encode({ data: new Uint8Array(64 * 64 * 3), width: 64, height: 64, channels: 3 })
+  console.log(JSON.stringify({ before, after: priorities() }))
 `
 
 /** sched(7). */
 const OTHER = 0
 const BATCH = 3
 
-interface Priority {
+interface Thread {
+  id: number
   nice: number
   policy: number
 }
 
+/** With a thread of OpenMP beside the one that runs jobs. */
 const run = (nice?: string) =>
-  runProgram(['--input-type=module', '-e', program], { env: { ...process.env, ...(nice && { SEG_SAM_NICE: nice }) } })
-
-describe.skipIf(process.platform !== 'linux')('threads that compute', () => {
-  it('take no core from one that runs, and have the nice value of SEG_SAM_NICE; that of JavaScript is as it was', async () => {
-    const [main, ...others] = JSON.parse((await run()).stdout) as [Priority, ...Priority[]]
-    expect(main.policy).toBe(OTHER)
-    expect(others.filter(({ policy }) => policy === BATCH).length).toBeGreaterThan(0)
-    expect(others.every(({ nice }) => nice === main.nice)).toBe(true)
-
-    const lowered = { nice: 19, policy: BATCH }
-    const [mainThen, ...othersThen] = JSON.parse((await run('19')).stdout) as [Priority, ...Priority[]]
-    expect(mainThen).toEqual(main)
-    expect(othersThen).toContainEqual(lowered)
+  runProgram(['--input-type=module', '-e', program], {
+    env: { ...process.env, OMP_NUM_THREADS: '2', ...(nice && { SEG_SAM_NICE: nice }) },
   })
 
-  it('are refused a SEG_SAM_NICE that is no nice value', async () => {
+async function threads(nice?: string) {
+  const { before, after } = JSON.parse((await run(nice)).stdout) as { before: Thread[]; after: Thread[] }
+  const computing = after.filter(({ policy }) => policy === BATCH)
+  return { before, after, computing }
+}
+
+describe.skipIf(process.platform !== 'linux')('threads that compute', () => {
+  it('preempt nobody, those of OpenMP included, and those of Node.js are as they were', async () => {
+    const { before, after, computing } = await threads()
+    expect(before.every(({ policy }) => policy === OTHER)).toBe(true)
+    expect(after).toEqual(expect.arrayContaining(before))
+    expect(computing.length).toBeGreaterThanOrEqual(2)
+    expect(new Set(after.map(({ nice }) => nice)).size).toBe(1)
+  })
+
+  it('have the nice value of SEG_SAM_NICE', async () => {
+    const { before, after, computing } = await threads('19')
+    expect(after).toEqual(expect.arrayContaining(before))
+    expect(computing.length).toBeGreaterThanOrEqual(2)
+    expect(computing.every(({ nice }) => nice === 19)).toBe(true)
+  })
+})
+
+describe.skipIf(process.platform !== 'linux')('SEG_SAM_NICE', () => {
+  it('is refused where it is no nice value', async () => {
     for (const value of ['-1', '20', 'low']) {
       const { code, stderr } = await run(value)
       expect(code).not.toBe(0)

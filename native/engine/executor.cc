@@ -194,7 +194,8 @@ void Executor::waitForTask(std::unique_lock<std::mutex>& lock, bool isMain) {
 
 void Executor::loop(bool isMain) {
   applyNiceness();
-  if (device_.is_cpu()) takeNoCore();
+  // Those of a GPU do little but wait for it.
+  if (device_.is_cpu()) preemptNobody();
   // A device that fails does so again in the first task, which tells it.
   failureOf([&] { useOwnStream(device_); });
   Team team;

@@ -22,12 +22,26 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 }
 
 constexpr int64_t kPadding = -1;
-/// Memory that a chunk of prompts may take in the decoders, by the estimate below; each core may compute one. On the
-/// CPU larger chunks take longer: what one layer writes has left the cache when the next one reads it
-/// (docs/performance.md). On a GPU the host waits for each chunk: they may take a sixteenth of its memory.
-int64_t chunkBytes(at::Device device) {
-  if (device.is_cpu()) return int64_t{320} << 20;
-  return std::max(int64_t{512} << 20, memoryOf(device) / 16);
+/// Memory that a chunk of prompts may take in the decoders, by the estimate below.
+struct ChunkBytes {
+  int64_t least;
+  int64_t most;
+};
+
+/// On the CPU each core may compute a chunk. Larger ones take longer, as what one layer writes has left the cache when
+/// the next one reads it, and so do smaller ones, whose operations on tokens are many (docs/performance.md). On a GPU
+/// the host waits for each chunk: they may take a sixteenth of its memory.
+ChunkBytes chunkBytes(at::Device device) {
+  if (device.is_cpu()) return {int64_t{160} << 20, int64_t{320} << 20};
+  const int64_t bytes = std::max(int64_t{512} << 20, memoryOf(device) / 16);
+  return {bytes, bytes};
+}
+
+/// Prompts of a chunk, of `count` in all: no more than leave every core one, where that is not too few.
+int64_t chunkSize(at::Device device, int64_t count, int64_t bytesPerPrompt) {
+  const auto [least, most] = chunkBytes(device);
+  const int64_t ofCore = at::divup(count, at::get_num_threads());
+  return std::max<int64_t>(1, std::clamp(ofCore, least / bytesPerPrompt, most / bytesPerPrompt));
 }
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
@@ -161,7 +175,7 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   // On a device the masks are held twice, a bit per pixel, before they are copied to the host.
   const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1) / 8;
   const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
-  const int64_t chunk = std::max<int64_t>(1, chunkBytes(model.options().device) / bytes);
+  const int64_t chunk = chunkSize(model.options().device, countOf(requests), bytes);
   std::vector<std::vector<DecodeRequest>> chunks(1);
   int64_t room = chunk;
   for (const auto& [prompts, threshold, out] : requests) {

@@ -9,7 +9,7 @@
 
 namespace segsam {
 
-// On Linux both are of one thread alone (sched(7)). Where the system refuses, all is as it was.
+// Each thread has its own, which those that it begins inherit (sched(7)). Where the system refuses, all is as it was.
 
 void applyNiceness() {
   constexpr long kGreatest = 19;
@@ -18,9 +18,9 @@ void applyNiceness() {
   if (value > 0 && value <= kGreatest) setpriority(PRIO_PROCESS, 0, static_cast<int>(value));
 }
 
-void takeNoCore() {
-  const sched_param none{};
-  if (sched_getscheduler(0) == SCHED_OTHER) sched_setscheduler(0, SCHED_BATCH, &none);
+void preemptNobody() {
+  const sched_param priority{};
+  if (sched_getscheduler(0) == SCHED_OTHER) sched_setscheduler(0, SCHED_BATCH, &priority);
 }
 
 }  // namespace segsam
@@ -31,7 +31,7 @@ namespace segsam {
 
 void applyNiceness() {}
 
-void takeNoCore() {}
+void preemptNobody() {}
 
 }  // namespace segsam
 

@@ -8,8 +8,8 @@ namespace segsam {
 /// computes.
 void applyNiceness();
 
-/// When it is woken, it takes no core from a thread that runs (SCHED_BATCH), such as that of JavaScript which has just
-/// given it a task.
-void takeNoCore();
+/// When it is woken, it waits for a core instead of taking that of a thread that runs (SCHED_BATCH), such as that of
+/// JavaScript, which has just given it a task.
+void preemptNobody();
 
 }  // namespace segsam

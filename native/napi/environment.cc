@@ -11,7 +11,8 @@ namespace {
 
 /// Who uses many scenes disposes of them. 75 of the default model, 64 of SAM's ViT-B at 1024².
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
-/// Those of some 250 clicks on the default model: by then the collector has come for their masks, without marking all.
+/// Those of 256 clicks on the default model, by when the collector has mostly come for their masks, without marking the
+/// whole heap. So many bytes may be held longer than V8 would hold them, in each JavaScript thread.
 constexpr int64_t kUntoldOfLogits = int64_t{32} << 20;
 
 }  // namespace

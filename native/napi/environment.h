@@ -28,7 +28,7 @@ struct Environment {
   Napi::FunctionReference scene;
   Napi::FunctionReference logits;
 
-  /// Objects hold them, too, as some are finalised after the environment.
+  /// Native memory by kind, as V8 is told of it. Objects hold these, too, as some are finalised after the environment.
   std::shared_ptr<HostTally> sceneMemory;
   std::shared_ptr<HostTally> logitsMemory;
   std::shared_ptr<HostTally> modelMemory;

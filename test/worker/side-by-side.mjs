@@ -25,8 +25,8 @@ async function mostRunning(calls) {
   return most
 }
 
-/** Anew until all cores were seen to have one: a busy machine may start each only after the one before has ended. */
-async function mostOfRounds(rounds) {
+/** Repeats until as many jobs ran at once as there are cores: a busy machine may start each after the one before. */
+async function mostRunningOfRounds(rounds) {
   let most = 0
   for (let round = 0; round < rounds && most < runtimeInfo().threads; round++) {
     most = Math.max(most, await mostRunning([encode(), encode(), encode(), encode()]))
@@ -34,7 +34,7 @@ async function mostOfRounds(rounds) {
   return most
 }
 
-const mostOfMany = await mostOfRounds(10)
+const mostOfMany = await mostRunningOfRounds(10)
 const mostOfOne = await mostRunning([encode().then(encode)])
 
 const lists = [model.classes, model.classes.slice(0, 1)]
