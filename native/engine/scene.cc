@@ -22,26 +22,15 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
 }
 
 constexpr int64_t kPadding = -1;
-/// Memory that a chunk of prompts may take in the decoders, by the estimate below.
-struct ChunkBytes {
-  int64_t least;
-  int64_t most;
-};
-
-/// On the CPU each core may compute a chunk. Larger ones take longer, as what one layer writes has left the cache when
-/// the next one reads it, and so do smaller ones, whose operations on tokens are many (docs/performance.md). On a GPU
-/// the host waits for each chunk: they may take a sixteenth of its memory.
-ChunkBytes chunkBytes(at::Device device) {
-  if (device.is_cpu()) return {int64_t{160} << 20, int64_t{320} << 20};
-  const int64_t bytes = std::max(int64_t{512} << 20, memoryOf(device) / 16);
-  return {bytes, bytes};
-}
-
-/// Prompts of a chunk, of `count` in all: no more than leave every core one, where that is not too few.
+/// Prompts of a chunk, of `count` in all, by the memory that they take in the decoders. On the CPU each core may
+/// compute one. Larger ones take longer, as what one layer writes has left the cache when the next one reads it, and so
+/// do smaller ones, whose operations on tokens are many (docs/performance.md): between the two, every core gets as
+/// many. On a GPU the host waits for each chunk: it may take a sixteenth of the memory.
 int64_t chunkSize(at::Device device, int64_t count, int64_t bytesPerPrompt) {
-  const auto [least, most] = chunkBytes(device);
-  const int64_t ofCore = at::divup(count, at::get_num_threads());
-  return std::max<int64_t>(1, std::clamp(ofCore, least / bytesPerPrompt, most / bytesPerPrompt));
+  const auto promptsIn = [&](int64_t bytes) { return std::max<int64_t>(1, bytes / bytesPerPrompt); };
+  if (!device.is_cpu()) return promptsIn(std::max(int64_t{512} << 20, memoryOf(device) / 16));
+  return std::clamp(at::divup(count, at::get_num_threads()), promptsIn(int64_t{160} << 20),
+                    promptsIn(int64_t{320} << 20));
 }
 
 /// An upper estimate from SAM's architecture: copies of the image tokens, attention between tokens and image, and the
