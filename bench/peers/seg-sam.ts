@@ -42,8 +42,9 @@ class SegSamPeer implements Peer {
   }
 
   async encode() {
+    const scene = await this.#model.encode(this.#image)
     this.#scene?.dispose()
-    this.#scene = await this.#model.encode(this.#image)
+    this.#scene = scene
   }
 
   async decode(prompts: number) {
