@@ -92,6 +92,8 @@ export interface ModelOptions {
   maskSize: number
   /** Width of a sentence embedding from the text encoder. */
   textWidth: number
+  /** Whether scenes keep what the semantic-aware decoder makes of them whatever the prompts; slower without. */
+  namesObjects: boolean
   /** Encodes and decodes that may wait, or `null` for any number: one more rejects with `QUEUE_FULL`. */
   maxQueue: number | null
   /** Images of several calls of `encode` that one forward pass may take together. */
@@ -210,7 +212,7 @@ export class Scene {
   /** Of the original image. */
   readonly width: number
   readonly height: number
-  /** Bytes of the features kept on the device. */
+  /** Bytes kept on the device: the features, and what decoders make of them whatever the prompts. */
   readonly bytes: number
   readonly disposed: boolean
   /**

@@ -554,6 +554,7 @@ async function loadNative(
     pixelStd: manifest.pixel_std,
     maskSize: manifest.mask_size,
     textWidth: manifest.text_width,
+    namesObjects: manifest.semantic === 'trained',
     ...limits,
   }
   const model = await abortable((cancellation) => addon().Model.load(files, options, cancellation), {

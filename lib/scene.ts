@@ -148,7 +148,7 @@ export class Scene {
     return this.#native.height
   }
 
-  /** Memory of the features on the device. */
+  /** Memory on the device: of the features, and of what the decoders make of them whatever the prompts. */
   get bytes(): number {
     return this.#native.bytes
   }

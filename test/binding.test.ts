@@ -75,6 +75,7 @@ const options = recorded<Binding.ModelOptions>('ModelOptions', {
   pixelStd: manifest.pixel_std,
   maskSize: manifest.mask_size,
   textWidth: manifest.text_width,
+  namesObjects: true,
   maxQueue: null,
   maxEncodeBatch: 1,
   maxDecodeBatch: 1,

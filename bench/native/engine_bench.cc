@@ -106,6 +106,7 @@ int main(int count, char** arguments) {
   options.maskSize = bench.maskSize;
   options.textWidth = std::stoll(arguments[6]);
   options.normalisation = {{123.675f, 116.28f, 103.53f}, {58.395f, 57.12f, 57.375f}};
+  options.namesObjects = std::stoll(arguments[5]) > 0;
   std::ifstream file(arguments[2], std::ios::binary);
   bench.pixels.assign(std::istreambuf_iterator<char>(file), {});
   bench.pixels.resize(static_cast<size_t>(bench.side * bench.side * 3));

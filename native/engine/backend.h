@@ -63,6 +63,14 @@ class Backend {
   virtual BinaryOutput decodeBinary(const Features& features, const at::Tensor& points, const at::Tensor& labels,
                                     const std::optional<at::Tensor>& mask) = 0;
 
+  /// The features of an image and, after them, what the decoders below make of them whatever the prompts: they may be
+  /// given instead of the features, and take less time so.
+  /// @param named for `decode`, too, not for `decodeBinary` alone
+  virtual Features share(const Features& features, bool named) {
+    (void)named;
+    return features;
+  }
+
   /// Bundles of earlier versions do not.
   virtual bool decodesBinary() const = 0;
   virtual bool hasTextEncoder() const = 0;

@@ -41,30 +41,57 @@ def fused_project(self, attended: Tensor) -> Tensor:
     out = out.transpose(0, 1).reshape(attended.size(0), -1, heads * width)
     return self.out_proj.forward(out + self.v_proj.bias)
 
-def fused_attend_both(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
-                      norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Tensor], k: Tensor, v: Tensor,
+                      norm_weight: Tensor, norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
     prompts = k.size(0)
     heads = self.num_heads
     width = self.head_width
     channels = image.size(2)
     scale = float(width) ** -0.5
     projected = self.k_proj.forward(k).reshape(-1, heads, width)
-    keys = torch.bmm(projected.transpose(0, 1), self.q_proj.weight.reshape(heads, width, channels)) * scale
-    shifts = (projected * self.q_proj.bias.reshape(heads, width)).sum(-1) * scale
+    if shared is None:
+        keys = torch.bmm(projected.transpose(0, 1), self.q_proj.weight.reshape(heads, width, channels)) * scale
+        keys = keys.transpose(0, 1).reshape(prompts, -1, channels)
+        shifts = ((projected * self.q_proj.bias.reshape(heads, width)).sum(-1) * scale).reshape(prompts, -1)
+    else:
+        own = torch.eye(heads, dtype=projected.dtype, device=projected.device).unsqueeze(-1)
+        keys = (projected.unsqueeze(1) * own * scale).reshape(prompts, -1, heads * width)
+        shifts = torch.zeros([prompts, keys.size(1)], dtype=keys.dtype, device=keys.device)
     values = torch.bmm(self.v_proj.forward(v).reshape(-1, heads, width).transpose(0, 1),
                        self.out_proj.weight.t().reshape(heads, width, channels))
-    keys = keys.transpose(0, 1).reshape(prompts, -1, channels)
-    shifts = shifts.reshape(prompts, -1)
     values = values.transpose(0, 1).reshape(prompts, -1, channels)
-    return fused.attend_both(image, image_pe, keys, shifts, values, self.out_proj.bias, heads, norm_weight, norm_bias,
-                             1e-5, queries, ROUNDED)
+    return fused.attend_both(image, image_pe, shared, keys, shifts, values, self.out_proj.bias, heads, norm_weight,
+                             norm_bias, 1e-5, queries, ROUNDED)
+
+def fused_narrow_shared(self, x: Tensor) -> Tensor:
+    if ROUNDED:
+        return x.to(BFLOAT16)
+    return x
+
+def fused_share_to_tokens(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
+    keys = torch.linear(image + image_pe, self.k_proj.weight)
+    values = torch.linear(image, self.v_proj.weight, self.v_proj.bias)
+    return [self.fused_narrow_shared(keys), self.fused_narrow_shared(values)]
+
+def fused_share_to_image(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
+    return [self.fused_narrow_shared(self.q_proj.forward(image + image_pe))]
+
+def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: List[Tensor]) -> Tensor:
+    if len(shared) == 0:
+        return self.fused_project(fused.attend_image(self.fused_queries(tokens), image, image_pe, ROUNDED))
+    queries = self.q_proj.forward(tokens) * (float(self.head_width) ** -0.5)
+    return self.out_proj.forward(fused.attend_shared(queries, shared[0], shared[1], self.num_heads))
 
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     return self.forward(q, q, v)
+
+def fused_leading(self, tokens: Tensor, count: int) -> Tensor:
+    return tokens[:, :count]
 )";
 
 /// The same with the weights of two layers multiplied when the module is frozen: what is launched costs more than what
-/// is computed. The image's values are in the order that CUDA reads.
+/// is computed, and so do tokens that nobody reads, less than to leave them out. The image's values are in the order
+/// that CUDA reads.
 constexpr const char* kAttentionOfCuda = R"(
 def fused_joint(self, a: Tensor, b: Tensor) -> Tensor:
     left = a.float().reshape(self.num_heads, self.head_width, -1).transpose(1, 2)
@@ -85,8 +112,8 @@ def fused_project(self, attended: Tensor) -> Tensor:
     shift = torch.mv(self.out_proj.weight.float(), self.v_proj.bias.float()) + self.out_proj.bias.float()
     return torch.linear(sums, out.TYPE(), shift.TYPE())
 
-def fused_attend_both(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tensor, norm_weight: Tensor,
-                      norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Tensor], k: Tensor, v: Tensor,
+                      norm_weight: Tensor, norm_bias: Tensor, queries: Tensor) -> Tuple[Tensor, Tensor]:
     scale = float(self.head_width) ** -0.5
     prompts = k.size(0)
     heads = self.num_heads
@@ -108,6 +135,9 @@ def fused_attend_both(self, image: Tensor, image_pe: Tensor, k: Tensor, v: Tenso
                                 norm_bias, 1e-5, ROUNDED)
     return image, fused.attend_image(queries, image, image_pe, ROUNDED)
 
+def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: List[Tensor]) -> Tensor:
+    return self.fused_project(fused.attend_image(self.fused_queries(tokens), image, image_pe, ROUNDED))
+
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     prompts = q.size(0)
     heads = self.num_heads
@@ -118,6 +148,9 @@ def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     values = self.v_proj.forward(v).reshape(prompts, -1, heads, width).transpose(1, 2)
     out = torch.scaled_dot_product_attention(both[0], both[1], values)
     return self.out_proj.forward(out.transpose(1, 2).flatten(2))
+
+def fused_leading(self, tokens: Tensor, count: int) -> Tensor:
+    return tokens
 )";
 
 /// @param attention the methods of attention
@@ -137,37 +170,43 @@ def fused_attend_self(self, queries: Tensor, query_pe: Tensor) -> Tuple[Tensor, 
     return fused.norm_tokens(queries, attended, norm.weight, norm.bias, 1e-5, query_pe)
 
 def fused_add(self, queries: Tensor, attended: Tensor, query_pe: Tensor) -> Tuple[Tensor, Tensor]:
-    attended = self.cross_attn_token_to_image.fused_project(attended)
     queries, none = fused.norm_tokens(queries, attended, self.norm2.weight, self.norm2.bias, 1e-5, None)
     return fused.norm_tokens(queries, self.mlp.forward(queries), self.norm3.weight, self.norm3.bias, 1e-5, query_pe)
 
-def fused_attend_both(self, image: Tensor, image_pe: Tensor, positioned: Tensor, queries: Tensor,
-                      following: Tensor) -> Tuple[Tensor, Tensor]:
-    return self.cross_attn_image_to_token.fused_attend_both(image, image_pe, positioned, queries, self.norm4.weight,
-                                                            self.norm4.bias, following)
+def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Tensor], positioned: Tensor,
+                      queries: Tensor, following: Tensor) -> Tuple[Tensor, Tensor]:
+    return self.cross_attn_image_to_token.fused_attend_both(image, image_pe, shared, positioned, queries,
+                                                            self.norm4.weight, self.norm4.bias, following)
 )"},
       {"TwoWayTransformer",
        {"layers", "final_attn_token_to_image", "norm_final_attn"},
        R"(
-def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
+def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor, shared: List[Tensor],
+                    kept: int) -> Tuple[Tensor, Tensor]:
     first = getattr(self.layers, "0")
     second = getattr(self.layers, "1")
     final = self.final_attn_token_to_image
     norm = self.norm_final_attn
     queries, positioned = first.fused_attend_self(tokens, tokens)
-    attended = fused.attend_image(first.cross_attn_token_to_image.fused_queries(positioned), image, image_pe, ROUNDED)
+    attended = first.cross_attn_token_to_image.fused_attend_image(positioned, image, image_pe, shared)
     queries, positioned = first.fused_add(queries, attended, tokens)
     following, next_positioned = second.fused_attend_self(queries, tokens)
-    image, attended = first.fused_attend_both(image, image_pe, positioned, queries,
+    of_image: Optional[Tensor] = None
+    if len(shared) > 0:
+        of_image = shared[2]
+    image, attended = first.fused_attend_both(image, image_pe, of_image, positioned, queries,
                                               second.cross_attn_token_to_image.fused_queries(next_positioned))
+    attended = second.cross_attn_token_to_image.fused_project(attended)
     queries, positioned = second.fused_add(following, attended, tokens)
-    image, attended = second.fused_attend_both(image, image_pe, positioned, queries,
-                                               final.fused_queries(positioned))
-    queries, none = fused.norm_tokens(queries, final.fused_project(attended), norm.weight, norm.bias, 1e-5, None)
+    image, attended = second.fused_attend_both(image, image_pe, None, positioned, queries,
+                                               final.fused_queries(final.fused_leading(positioned, kept)))
+    queries, none = fused.norm_tokens(final.fused_leading(queries, kept), final.fused_project(attended), norm.weight,
+                                      norm.bias, 1e-5, None)
     return queries, image
 
 def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
-    queries, image = self.fused_transform(image, image_pe, tokens)
+    shared: List[Tensor] = []
+    queries, image = self.fused_transform(image, image_pe, tokens, shared, tokens.size(1))
     return queries, image.to(tokens.dtype)
 )",
        [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
@@ -208,6 +247,17 @@ def fused_narrow(self, x: Tensor) -> Tensor:
 
 def fused_weight(self, weight: Tensor) -> Tensor:
     return weight
+
+def fused_share(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
+    first = getattr(self.transformer.layers, "0")
+    return (first.cross_attn_token_to_image.fused_share_to_tokens(image, image_pe) +
+            first.cross_attn_image_to_token.fused_share_to_image(image, image_pe))
+
+def fused_shared(self, features: List[Tensor], dense: Tensor) -> List[Tensor]:
+    if len(features) > PLACE and features[-PLACE].dim() == 3 and dense.stride(3) == 0:
+        return features[-PLACE:][:3]
+    none: List[Tensor] = []
+    return none
 )";
 
 constexpr const char* kVectorsOfCpu = R"(
@@ -223,6 +273,10 @@ def fused_narrow(self, x: Tensor) -> Tensor:
 
 def fused_weight(self, weight: Tensor) -> Tensor:
     return weight.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+
+def fused_shared(self, features: List[Tensor], dense: Tensor) -> List[Tensor]:
+    none: List[Tensor] = []
+    return none
 )";
 
 /// The four masks' layers at once.
@@ -265,7 +319,7 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, image = self.transformer.fused_transform(image, positions, tokens)
+    tokens, image = self.transformer.fused_transform(image, positions, tokens, self.fused_shared(features, dense), own.size(0))
     logits = self.fused_logits(image, dense.size(2), self.fused_vectors(tokens[:, 1:5]))
     return logits, self.iou_prediction_head.forward(tokens[:, 0].float())
 )";
@@ -280,7 +334,8 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own, text_summary.repeat_interleave(per_image, 0), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, transformed = self.transformer.fused_transform(image, positions, tokens)
+    tokens, transformed = self.transformer.fused_transform(image, positions, tokens, self.fused_shared(features, dense),
+                                                           1 + self.num_co_tokens)
     logits = self.fused_logits(transformed, side, self.hypernetwork.forward(tokens[:, :1]))
     weight = torch.avg_pool2d(logits.sigmoid(), [4, 4]).flatten(1)
     weight = (weight / (weight.sum(1, keepdim=True) + 1e-3)).to(image.dtype)
@@ -296,6 +351,20 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     return logits, so, co
 )";
 
+/// What the first layer of each decoder takes of an image that no prompt's mask was added to: keys and values for the
+/// tokens, and queries. They follow the features, those of the semantic-agnostic decoder at the end.
+constexpr const char* kPromptDecoder = R"(
+def fused_share(self, features: List[Tensor], named: bool) -> List[Tensor]:
+    encoder = self.prompt_encoder
+    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(-1, -1, encoder.grid, encoder.grid)
+    image = fused.prompted_image(features[0], dense, 1)
+    positions = encoder.image_positions().flatten(2).transpose(1, 2).contiguous()
+    shared = features
+    if named:
+        shared = shared + self.semantic_decoder.fused_share(image, positions)
+    return shared + self.mask_decoder.fused_share(image, positions)
+)";
+
 std::vector<Replacement> replacements(const std::string& attention, const std::string& operands,
                                       const std::string& vectors, bool rounded) {
   std::vector<Replacement> all = transformers(attention);
@@ -307,17 +376,27 @@ std::vector<Replacement> replacements(const std::string& attention, const std::s
   all.push_back({"MaskDecoder",
                  {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
                   "iou_prediction_head"},
-                 operands + vectors + kLogits + kMaskDecoder,
+                 withText(operands, "PLACE", "3") + vectors + kLogits + kMaskDecoder,
                  drawsAsSam});
   all.push_back({"SemanticDecoder",
                  {"transformer", "so_token", "co_tokens", "output_upscaling", "hypernetwork", "pooled_proj",
                   "so_classifier", "co_classifier", "num_co_tokens", "has_map"},
-                 operands + kLogits + kSemanticDecoder,
+                 withText(operands, "PLACE", "6") + kLogits + kSemanticDecoder,
                  [](const Module& part) { return drawsAsSam(part) && !part.attr("has_map").toBool(); }});
+  const std::string bfloat16 = std::to_string(static_cast<int>(at::kBFloat16));
   for (Replacement& replacement : all) {
     replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
+    replacement.source = withText(std::move(replacement.source), "BFLOAT16", bfloat16);
   }
   return all;
+}
+
+/// Defines `fused_share` of a decoder whose parts have it.
+Replacement sharing() {
+  return {
+      "PromptDecoder", {"prompt_encoder", "mask_decoder", "semantic_decoder"}, kPromptDecoder, [](const Module& part) {
+        return drawsNoPrompts(part.attr("prompt_encoder").toModule());
+      }};
 }
 
 /// May throw where the decoder has other parts.
@@ -392,8 +471,11 @@ std::vector<Replacement> decoderOfCuda(at::ScalarType type) {
 int64_t fuseDecoder(Module& module, at::Device device, bool rounded, std::string* failure) {
   if (device.is_cuda()) return rounded ? fuseOnCuda(module, device, failure) : 0;
   if (!device.is_cpu() || !packsLinears()) return 0;
-  return replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded)) +
-         replaceClasses(module, fineUpscaling(rounded));
+  const int64_t classes =
+      replaceClasses(module, replacements(kAttentionOfCpu, kOperandsOfCpu, kVectorsOfCpu, rounded)) +
+      replaceClasses(module, fineUpscaling(rounded));
+  replaceClasses(module, {sharing()});
+  return classes;
 }
 
 }  // namespace segsam

@@ -17,6 +17,8 @@ namespace {
 
 /// Positions of the image in a tile.
 constexpr int64_t kTile = 64;
+/// Of these, those whose pixels are computed at a time: they stay in the first-level cache.
+constexpr int64_t kBlock = 16;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "upscale_masks: expected ", what); }
 
@@ -51,25 +53,32 @@ void upscaleTile(const Value* image, int64_t count, const Upscaling<T>& upscalin
   geluValues(first, count * 4 * upscaling.middle);
   const T* middle = operand<T>(first, count * 4 * upscaling.middle, scratch.rows);
   float* second = scratch.second.data();
-  fillRows(upscaling.bias2.template const_data_ptr<float>(), count * 4, 4 * upscaling.channels, second,
-           4 * upscaling.channels);
-  upscaling.second.multiply(middle, count * 4, upscaling.middle, second, true);
-  geluValues(second, count * 16 * upscaling.channels);
-  masks.multiply(second, count * 16, upscaling.channels, scratch.logits.data(), false);
+  for (int64_t position = 0; position < count; position += kBlock) {
+    const int64_t inBlock = std::min(kBlock, count - position);
+    fillRows(upscaling.bias2.template const_data_ptr<float>(), inBlock * 4, 4 * upscaling.channels, second,
+             4 * upscaling.channels);
+    upscaling.second.multiply(middle + position * 4 * upscaling.middle, inBlock * 4, upscaling.middle, second, true);
+    geluValues(second, inBlock * 16 * upscaling.channels);
+    masks.multiply(second, inBlock * 16, upscaling.channels, scratch.logits.data() + position * 16 * masks.columns(),
+                   false);
+  }
 }
 
 /// Logits of a tile to their places in the masks, K x (4 * side) x (4 * side).
 void scatter(const float* logits, int64_t first, int64_t count, int64_t side, int64_t masks, float* target) {
   const int64_t width = 4 * side;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t y = (first + i) / side * 4;
-    const int64_t x = (first + i) % side * 4;
-    for (int64_t place = 0; place < 16; ++place) {
-      // Bits: row and column of the first convolution, row and column of the second.
-      const int64_t row = y + (place >> 3 & 1) * 2 + (place >> 1 & 1);
-      const int64_t column = x + (place >> 2 & 1) * 2 + (place & 1);
-      const float* values = logits + (i * 16 + place) * masks;
-      for (int64_t mask = 0; mask < masks; ++mask) target[(mask * width + row) * width + column] = values[mask];
+    float* const corner = target + ((first + i) / side * width + (first + i) % side) * 4;
+    for (int64_t row = 0; row < 4; ++row) {
+      // Bits of a place: row and column of the first convolution, row and column of the second.
+      const float* const places = logits + (i * 16 + (row >> 1) * 8 + (row & 1) * 2) * masks;
+      for (int64_t mask = 0; mask < masks; ++mask) {
+        float* const pixels = corner + (mask * width + row) * width;
+        pixels[0] = places[mask];
+        pixels[1] = places[masks + mask];
+        pixels[2] = places[4 * masks + mask];
+        pixels[3] = places[5 * masks + mask];
+      }
     }
   }
 }
@@ -100,7 +109,7 @@ at::Tensor upscaleIn(const at::Tensor& image, int64_t side, const UpscalingWeigh
     const BrgemmContext context(kIsRounded<T>);
     Scratch<T> scratch{std::vector<T>(kIsRounded<T> ? kTile * std::max(upscaling.width, 4 * upscaling.middle) : 0),
                        std::vector<float>(kTile * 4 * upscaling.middle),
-                       std::vector<float>(kTile * 16 * upscaling.channels), std::vector<float>(kTile * 16 * count)};
+                       std::vector<float>(kBlock * 16 * upscaling.channels), std::vector<float>(kTile * 16 * count)};
     for (int64_t task = begin; task < end; ++task) {
       const int64_t prompt = task / tiles;
       const int64_t first = task % tiles * kTile;

@@ -102,7 +102,7 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
       if (batch > 1 && own.is_alias_of(feature)) own = own.clone();
       ofImage.push_back(own.contiguous());
     }
-    scenes.push_back(std::make_shared<Scene>(std::move(ofImage), frames[i], scenes_));
+    scenes.push_back(std::make_shared<Scene>(*this, std::move(ofImage), frames[i]));
   }
   // Who waits for a scene learns here of what failed on the device, and of how long it took.
   synchronise(options_.device);
@@ -120,7 +120,7 @@ std::shared_ptr<Scene> Model::restore(int64_t width, int64_t height, const std::
   }
   synchronise(options_.device);
   const Frame frame = Frame::of(width, height, options_.imageSize, options_.resizeMode);
-  return std::make_shared<Scene>(std::move(features), frame, scenes_);
+  return std::make_shared<Scene>(*this, std::move(features), frame);
 }
 
 void expectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* what) {

@@ -24,6 +24,8 @@ struct ModelOptions {
   Normalisation normalisation{};
   int64_t maskSize = 0;
   int64_t textWidth = 0;
+  /// Whether prompts are decoded with classes, too: whether a scene keeps what the semantic-aware decoder shares.
+  bool namesObjects = true;
   /// Images, and prompts, of different callers that are computed together.
   int64_t maxEncodeBatch = 1;
   int64_t maxDecodeBatch = 1;

@@ -16,6 +16,7 @@
 #include "engine/prompted_image.h"
 #include "engine/residual_convolutions.h"
 #include "engine/row_upscaling.h"
+#include "engine/shared_attention.h"
 #include "engine/token_attention.h"
 #include "engine/token_rows.h"
 
@@ -36,16 +37,18 @@ at::Tensor upscale(const at::Tensor& image, int64_t side, const at::Tensor& weig
 at::Tensor tokensAttended(const at::Tensor& image, const at::Tensor& positions, const at::Tensor& keys,
                           const at::Tensor& shifts, const at::Tensor& values, const at::Tensor& bias, int64_t heads,
                           const at::Tensor& normWeight, const at::Tensor& normBias, double epsilon, bool rounded) {
-  return attendTokens(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon}, rounded);
+  return attendTokens(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon, {}},
+                      rounded);
 }
 
 std::tuple<at::Tensor, at::Tensor> bothAttended(const at::Tensor& image, const at::Tensor& positions,
-                                                const at::Tensor& keys, const at::Tensor& shifts,
-                                                const at::Tensor& values, const at::Tensor& bias, int64_t heads,
-                                                const at::Tensor& normWeight, const at::Tensor& normBias,
-                                                double epsilon, const at::Tensor& queries, bool rounded) {
-  return attendBoth(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon}, queries,
-                    rounded);
+                                                const std::optional<at::Tensor>& shared, const at::Tensor& keys,
+                                                const at::Tensor& shifts, const at::Tensor& values,
+                                                const at::Tensor& bias, int64_t heads, const at::Tensor& normWeight,
+                                                const at::Tensor& normBias, double epsilon, const at::Tensor& queries,
+                                                bool rounded) {
+  return attendBoth(image, positions, {keys, shifts, values, bias, heads, normWeight, normBias, epsilon, shared},
+                    queries, rounded);
 }
 
 at::Tensor rowsUpscaled(const at::Tensor& x, int64_t side, const at::Tensor& weight, const at::Tensor& bias,
@@ -101,13 +104,16 @@ Operators registerAll() {
                torch::dispatch(kKey, &promptedImage));
   library->def("attend_image(Tensor queries, Tensor image, Tensor positions, bool rounded) -> Tensor",
                torch::dispatch(kKey, &attendImage));
+  library->def("attend_shared(Tensor queries, Tensor keys, Tensor values, int heads) -> Tensor",
+               torch::dispatch(kKey, &attendShared));
   library->def(
       "attend_tokens(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, "
       "int heads, Tensor norm_weight, Tensor norm_bias, float epsilon, bool rounded) -> Tensor",
       torch::dispatch(kKey, &tokensAttended));
   library->def(
-      "attend_both(Tensor image, Tensor positions, Tensor keys, Tensor shifts, Tensor values, Tensor bias, int heads, "
-      "Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor queries, bool rounded) -> (Tensor, Tensor)",
+      "attend_both(Tensor image, Tensor positions, Tensor? shared, Tensor keys, Tensor shifts, Tensor values, "
+      "Tensor bias, int heads, Tensor norm_weight, Tensor norm_bias, float epsilon, Tensor queries, bool rounded) -> "
+      "(Tensor, Tensor)",
       torch::dispatch(kKey, &bothAttended));
   library->def(
       "upscale_masks(Tensor image, int side, Tensor weight1, Tensor? bias1, Tensor norm_weight, Tensor norm_bias, "

@@ -48,6 +48,12 @@ class PackedMatrix {
   /// @param values float32, or as the product takes them
   template <class Value>
   void pack(const Value* values, int64_t depth, int64_t columns) {
+    pack(values, depth, columns, columns);
+  }
+
+  /// @param stride from one row of the values to the next
+  template <class Value>
+  void pack(const Value* values, int64_t depth, int64_t columns, int64_t stride) {
     static_assert(kIsRounded<T> || std::is_same_v<Value, float>);
     depth_ = kIsRounded<T> ? depth + (depth & 1) : depth;
     columns_ = columns;
@@ -56,10 +62,10 @@ class PackedMatrix {
       T* panel = values_.data() + column * depth_;
       const int64_t width = std::min(kProductPanel, columns - column);
       if constexpr (kIsRounded<T>) {
-        interleave(values + column, depth, width, columns, panel);
+        interleave(values + column, depth, width, stride, panel);
       } else {
         for (int64_t row = 0; row < depth; ++row) {
-          std::copy_n(values + row * columns + column, width, panel + row * width);
+          std::copy_n(values + row * stride + column, width, panel + row * width);
         }
       }
     }
@@ -70,15 +76,21 @@ class PackedMatrix {
   /// product (rows, columns) = x times this, or that added to it.
   /// @param x (rows, depth), its rows `stride` apart
   void multiply(const T* x, int64_t rows, int64_t stride, float* product, bool add) const {
+    multiply(x, rows, stride, product, columns_, add);
+  }
+
+  /// @param productStride from one row of the product to the next
+  void multiply(const T* x, int64_t rows, int64_t stride, float* product, int64_t productStride, bool add) const {
     namespace cpublas = at::native::cpublas;
     for (int64_t column = 0; column < columns_; column += kProductPanel) {
       const T* panel = values_.data() + column * depth_;
       const int64_t width = std::min(kProductPanel, columns_ - column);
       if constexpr (kIsRounded<T>) {
-        cpublas::brgemm(rows, width, depth_, stride, width, columns_, add, reinterpret_cast<const c10::BFloat16*>(x),
-                        reinterpret_cast<const c10::BFloat16*>(panel), product + column, /*is_vnni=*/true);
+        cpublas::brgemm(rows, width, depth_, stride, width, productStride, add,
+                        reinterpret_cast<const c10::BFloat16*>(x), reinterpret_cast<const c10::BFloat16*>(panel),
+                        product + column, /*is_vnni=*/true);
       } else {
-        cpublas::brgemm(rows, width, depth_, stride, width, columns_, add, x, panel, product + column,
+        cpublas::brgemm(rows, width, depth_, stride, width, productStride, add, x, panel, product + column,
                         /*is_vnni=*/false);
       }
     }

@@ -21,6 +21,12 @@ int64_t countOf(const std::vector<DecodeRequest>& requests) {
                          [](int64_t sum, const DecodeRequest& request) { return sum + request.prompts.count; });
 }
 
+int64_t bytesOf(const Features& features) {
+  return std::accumulate(features.begin(), features.end(), int64_t{0}, [](int64_t sum, const at::Tensor& feature) {
+    return sum + static_cast<int64_t>(feature.nbytes());
+  });
+}
+
 constexpr int64_t kPadding = -1;
 /// Prompts of a chunk, of `count` in all, by the memory that they take in the decoders. On the CPU each core may
 /// compute one. Larger ones take longer, as what one layer writes has left the cache when the next one reads it, and so
@@ -124,14 +130,15 @@ ChunkOutput binaryOutput(const BinaryOutput& output, int64_t count, int64_t side
 
 }  // namespace
 
-Scene::Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter)
-    : features_(std::move(features)), frame_(frame), meter_(std::move(meter)), bytes_(0) {
+Scene::Scene(Model& model, Features features, const Frame& frame)
+    : features_(std::move(features)), frame_(frame), meter_(model.scenes()) {
   // As the decoders read it (engine/prompted_image.h).
   at::Tensor& embedding = features_.front();
   if (embedding.device().is_cpu() && embedding.dim() == 4) {
     embedding = embedding.contiguous(at::MemoryFormat::ChannelsLast);
   }
-  for (const at::Tensor& feature : features_) bytes_ += static_cast<int64_t>(feature.nbytes());
+  decoded_ = model.backend().share(features_, model.options().namesObjects);
+  bytes_ = bytesOf(decoded_);
   ++counters().scenes;
   counters().sceneBytes += bytes_;
   ++meter_->scenes;
@@ -144,6 +151,8 @@ Scene::~Scene() {
   --meter_->scenes;
   meter_->bytes -= bytes_;
 }
+
+int64_t Scene::featureValues() const { return bytesOf(features_) / static_cast<int64_t>(sizeof(float)); }
 
 void Scene::copyFeatures(float* target) const {
   for (const at::Tensor& feature : features_) {
@@ -163,7 +172,7 @@ void Scene::decode(Model& model, const ClassSet* classes, const std::vector<Deco
   const int64_t pixels = frame_.width * frame_.height;
   // On a device the masks are held twice, a bit per pixel, before they are copied to the host.
   const int64_t heldMasks = model.options().device.is_cpu() ? 0 : 2 * pixels * (requests[0].out.masksPerPrompt + 1) / 8;
-  const int64_t bytes = bytesPerPrompt(bytes_, maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
+  const int64_t bytes = bytesPerPrompt(bytesOf(features_), maskSize, requests[0].prompts.pointsPerPrompt) + heldMasks;
   const int64_t chunk = chunkSize(model.options().device, countOf(requests), bytes);
   std::vector<std::vector<DecodeRequest>> chunks(1);
   int64_t room = chunk;
@@ -217,7 +226,7 @@ void Scene::decodeChunk(Model& model, const ClassSet* classes, const Conditionin
 
 ChunkOutput Scene::decodeBinary(Model& model, const std::vector<DecodeRequest>& parts) {
   const DecoderInput input = inputOf(parts, frame_, model.options());
-  const BinaryOutput output = model.backend().decodeBinary(features_, input.points, input.labels, input.mask);
+  const BinaryOutput output = model.backend().decodeBinary(decoded_, input.points, input.labels, input.mask);
   return binaryOutput(output, countOf(parts), model.options().maskSize);
 }
 
@@ -226,7 +235,7 @@ ChunkOutput Scene::decodeNamed(Model& model, const ClassSet& classes, const Cond
   const int64_t side = model.options().maskSize;
   const int64_t count = countOf(parts);
   const DecoderInput input = inputOf(parts, frame_, model.options());
-  const DecoderOutput output = model.backend().decode(features_, conditioning, input.points, input.labels, input.mask);
+  const DecoderOutput output = model.backend().decode(decoded_, conditioning, input.points, input.labels, input.mask);
 
   expectShape(output.semanticLogits, {count, 1, side, side}, "decoder.pt: decode's semantic logits");
   expectShape(output.promptedClassLogits, {count, classes.size + 1}, "decoder.pt: decode's SO class logits");

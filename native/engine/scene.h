@@ -21,7 +21,8 @@ struct SceneMeter {
 /// One encoded image. `decode` is for the threads of the device's executor.
 class Scene {
  public:
-  Scene(Features features, const Frame& frame, std::shared_ptr<SceneMeter> meter);
+  /// @param features float32, on the model's device
+  Scene(Model& model, Features features, const Frame& frame);
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;
   ~Scene();
@@ -40,9 +41,11 @@ class Scene {
   const Frame& frame() const { return frame_; }
   /// float32, on the model's device.
   const Features& features() const { return features_; }
-  /// Copies the values of all features, one after the other, to the host: `bytes() / sizeof(float)` values.
+  /// Of all features.
+  int64_t featureValues() const;
+  /// Copies the values of all features, one after the other, to the host: `featureValues()`.
   void copyFeatures(float* target) const;
-  /// Of the features, on the model's device.
+  /// Of the features and what decoders share of them, on the model's device.
   int64_t bytes() const { return bytes_; }
 
  private:
@@ -54,9 +57,11 @@ class Scene {
                           const std::vector<DecodeRequest>& parts);
 
   Features features_;
+  /// What decoders are given: the features, and what they share of them.
+  Features decoded_;
   Frame frame_;
   std::shared_ptr<SceneMeter> meter_;
-  int64_t bytes_;
+  int64_t bytes_ = 0;
   std::mutex conditioningMutex_;
   /// That of the class set decoded with last: interactive use repeats it.
   std::optional<Conditioning> conditioning_;

@@ -11,6 +11,7 @@
 #include "engine/brgemm_context.h"
 #include "engine/host_float.h"
 #include "engine/packed_matrix.h"
+#include "engine/partial_sums.h"
 #include "ops/softmax_tile.h"
 #include "ops/tile_loops.h"
 
@@ -23,7 +24,7 @@ constexpr int64_t kTile = 128;
 /// Of a prompt's sums that are computed apart: always the same ones, so that the sums are, whatever computes them.
 constexpr int64_t kTilesOfPart = 4;
 /// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of these occur, and few rows.
-constexpr int64_t kColumns = 32;
+constexpr int64_t kColumns = 16;
 constexpr int64_t kRows = 128;
 constexpr int64_t kTokens = 4;
 
@@ -74,11 +75,6 @@ std::vector<PackedMatrix<T>> packColumns(const at::Tensor& rows) {
   return packed;
 }
 
-/// What a part of the image adds to the sums of one prompt.
-struct PartialSums {
-  std::vector<float> maximum, sum, values;
-};
-
 /// Memory of one thread.
 template <class T>
 struct Scratch {
@@ -113,52 +109,16 @@ void attendTile(const Value* image, int64_t count, int64_t width, const PackedMa
 
 int64_t partsOf(const Image& image) { return at::divup(image.length, kTilesOfPart * kTile); }
 
-PartialSums emptySums(int64_t columns, int64_t width) {
-  return {std::vector<float>(columns, -std::numeric_limits<float>::infinity()), std::vector<float>(columns),
-          std::vector<float>(columns * width)};
-}
-
 template <class T>
 PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const PackedMatrix<T>& queries,
                        Scratch<T>& scratch) {
-  PartialSums part = emptySums(queries.columns(), image.width);
+  PartialSums part(queries.columns(), image.width);
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t count = std::min(kTile, end - first);
     addValues(image.at<float>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
     attendTile(image.at<float>(prompt, first), count, image.width, queries, first == begin, part, scratch);
   }
   return part;
-}
-
-/// The mean of the parts, as if they were one.
-void merge(const std::vector<PartialSums>& parts, int64_t rows, int64_t width, float* result) {
-  for (int64_t row = 0; row < rows; ++row) {
-    float maximum = parts[0].maximum[row];
-    for (const PartialSums& part : parts) maximum = std::max(maximum, part.maximum[row]);
-    float sum = 0;
-    for (const PartialSums& part : parts) sum += part.sum[row] * std::exp(part.maximum[row] - maximum);
-    float* target = result + row * width;
-    std::fill_n(target, width, 0.0f);
-    for (const PartialSums& part : parts) {
-      const float share = std::exp(part.maximum[row] - maximum) / sum;
-      const float* values = part.values.data() + row * width;
-      for (int64_t i = 0; i < width; ++i) target[i] += share * values[i];
-    }
-  }
-}
-
-using PartsOfPrompts = std::vector<std::vector<PartialSums>>;
-
-/// (P, rows, width)
-at::Tensor mergeParts(const PartsOfPrompts& sums, int64_t rows, int64_t width, const at::TensorOptions& options) {
-  const auto prompts = static_cast<int64_t>(sums.size());
-  at::Tensor result = at::empty({prompts, rows, width}, options);
-  at::parallel_for(0, prompts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t prompt = begin; prompt < end; ++prompt) {
-      merge(sums[prompt], rows, width, result.data_ptr<float>() + prompt * rows * width);
-    }
-  });
-  return result;
 }
 
 /// Calls `work` with the prompt, the index and the positions [begin, end) of each part of the image, and with memory of
@@ -194,15 +154,21 @@ template <class T>
 struct Tokens {
   std::vector<PackedMatrix<T>> keys, values;
   at::Tensor shifts, bias, normWeight, normBias;
+  /// (L, depth) as products take it, if keys do not multiply the image itself.
+  std::optional<at::Tensor> sharedImage;
   RowNorm norm;
-  int64_t heads, columns;
+  int64_t heads, columns, depth;
 
   explicit Tokens(const AttendedTokens& tokens)
       : bias(hostFloat(tokens.bias)),
         normWeight(hostFloat(tokens.normWeight)),
         normBias(hostFloat(tokens.normBias)),
         norm{normWeight.const_data_ptr<float>(), normBias.const_data_ptr<float>(), static_cast<float>(tokens.epsilon)},
-        heads(tokens.heads) {
+        heads(tokens.heads),
+        depth(tokens.keys.size(2)) {
+    if (tokens.sharedImage) {
+      sharedImage = tokens.sharedImage->to(kIsRounded<T> ? at::kBFloat16 : at::kFloat).contiguous();
+    }
     const at::Tensor paddedKeys = padRows(hostFloat(tokens.keys), kTokens * heads);
     const at::Tensor paddedValues = padRows(hostFloat(tokens.values.flatten(2)), kTokens * heads);
     columns = paddedKeys.size(1);
@@ -223,10 +189,15 @@ template <class T, class Value>
 void sumTokens(const Image& image, int64_t prompt, int64_t first, int64_t count, const Tokens<T>& tokens,
                Scratch<T>& scratch) {
   const int64_t columns = tokens.columns;
-  addValues(image.at<Value>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
+  const T* rows = scratch.positioned.data();
+  if (tokens.sharedImage) {
+    rows = static_cast<const T*>(tokens.sharedImage->const_data_ptr()) + first * tokens.depth;
+  } else {
+    addValues(image.at<Value>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
+  }
   fillRows(tokens.shifts.template const_data_ptr<float>() + prompt * columns, count, columns, scratch.scores.data(),
            columns);
-  tokens.keys[prompt].multiply(scratch.positioned.data(), count, image.width, scratch.scores.data(), true);
+  tokens.keys[prompt].multiply(rows, count, tokens.depth, scratch.scores.data(), true);
   softmaxGroups(scratch.scores.data(), count, columns / tokens.heads, tokens.heads);
   const T* weights = operand<T>(scratch.scores.data(), count * columns, scratch.weights);
   tokens.values[prompt].multiply(weights, count, columns, scratch.sums.data(), false);
@@ -244,7 +215,7 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
   T* const target = static_cast<T*>(result.data_ptr());
   PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
   const auto bothOfPart = [&](int64_t prompt, int64_t index, int64_t begin, int64_t end, Scratch<T>& scratch) {
-    PartialSums part = emptySums(packed[prompt].columns(), image.width);
+    PartialSums part(packed[prompt].columns(), image.width);
     for (int64_t first = begin; first < end; first += kTile) {
       const int64_t count = std::min(kTile, end - first);
       sumTokens<T, Value>(image, prompt, first, count, tokens, scratch);
@@ -264,13 +235,21 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
 void expectTokens(const AttendedTokens& tokens, const Image& image) {
   const at::Tensor values = tokens.values.flatten(2);
   const at::Tensor& keys = tokens.keys;
-  expect(keys.dim() == 3 && keys.numel() > 0 && values.sizes() == keys.sizes(), "keys and values (P, N * heads, C)");
+  expect(keys.dim() == 3 && keys.numel() > 0 && values.dim() == 3 &&
+             values.sizes().slice(0, 2) == keys.sizes().slice(0, 2) && values.size(2) == image.width,
+         "keys and values (P, N * heads, C)");
   expect(tokens.shifts.sizes() == keys.sizes().slice(0, 2), "a shift for each key");
   expect(tokens.heads > 0 && keys.size(1) % tokens.heads == 0, "keys of all heads");
   for (const at::Tensor& vector : {tokens.bias, tokens.normWeight, tokens.normBias}) {
     expect(vector.dim() == 1 && vector.size(0) == image.width, "vectors as wide as the image");
   }
-  expect(keys.size(2) == image.width && image.length > 0, "keys as wide as the image");
+  const int64_t depth =
+      tokens.sharedImage && tokens.sharedImage->dim() == 3 ? tokens.sharedImage->size(2) : image.width;
+  expect(keys.size(2) == depth && image.length > 0, "keys as wide as the image");
+  if (!tokens.sharedImage) return;
+  expect(tokens.sharedImage->sizes() == at::IntArrayRef({1, image.length, depth}) && depth % 2 == 0 &&
+             (isHostBfloat16(*tokens.sharedImage) || tokens.sharedImage->scalar_type() == at::kFloat),
+         "what prompts share (1, L, K)");
 }
 
 /// Pairs of values must lie side by side in all operands.

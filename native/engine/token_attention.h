@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <utility>
 
 namespace segsam {
@@ -22,11 +23,11 @@ at::Tensor attendImage(const at::Tensor& queries, const at::Tensor& image, const
 
 /// N tokens of each prompt as the image attends to them.
 struct AttendedTokens {
-  /// (P, N * heads, C) float32, scaled, the heads of a token side by side.
+  /// (P, N * heads, C) float32, scaled, the heads of a token side by side. With a `sharedImage`, (P, N * heads, K).
   at::Tensor keys;
   /// (P, N * heads) float32.
   at::Tensor shifts;
-  /// As the keys, or with C as several dimensions.
+  /// (P, N * heads, C) float32, or with C as several dimensions.
   at::Tensor values;
   /// (C) float32.
   at::Tensor bias;
@@ -35,6 +36,9 @@ struct AttendedTokens {
   at::Tensor normWeight;
   at::Tensor normBias;
   double epsilon;
+  /// (1, L, K) float32, or bfloat16 where products take it: what keys multiply of an image that all prompts share, if
+  /// not the sum of the image and its positions.
+  std::optional<at::Tensor> sharedImage;
 };
 
 /// The image after it attended to the tokens: the layer norm of image + bias + softmax((image + positions) keys' +

@@ -191,6 +191,11 @@ class TorchScriptBackend : public Backend {
     return {tensors[0].toTensor(), tensors[1].toTensor()};
   }
 
+  Features share(const Features& features, bool named) override {
+    if (!decoder_.has("fused_share")) return features;
+    return decoder_.call("fused_share", {c10::List<at::Tensor>(features), named}).toTensorVector();
+  }
+
   bool decodesBinary() const override { return decoder_.has("decode_binary"); }
 
   bool hasTextEncoder() const override { return text_.has_value(); }
@@ -221,7 +226,8 @@ FrozenModule loadDecoder(const ModelFiles& files, at::Device device, Precision p
            {"decode",
             "(List[Tensor], Tensor, Tensor, Tensor, Tensor, Optional[Tensor]) -> "
             "Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"},
-           {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true}},
+           {"decode_binary", "(List[Tensor], Tensor, Tensor, Optional[Tensor]) -> Tuple[Tensor, Tensor]", true},
+           {"fused_share", "(List[Tensor], bool) -> List[Tensor]", true}},
           device,
           {at::kFloat, device.is_cpu() ? scalarType(precision) == at::kBFloat16 : scalarType(precision) != at::kFloat}};
 }

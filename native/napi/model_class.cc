@@ -78,6 +78,7 @@ ModelOptions readOptions(const Napi::Value& value) {
   options.normalisation.std = readChannels(object.Get("pixelStd"), "pixelStd", true);
   options.maskSize = readInteger(object.Get("maskSize"), "maskSize", 1, kMaxMaskSize);
   options.textWidth = readInteger(object.Get("textWidth"), "textWidth", 1, kMaxTextWidth);
+  options.namesObjects = readBoolean(object.Get("namesObjects"), "namesObjects");
   options.maxEncodeBatch = readInteger(object.Get("maxEncodeBatch"), "maxEncodeBatch", 1, kMaxBatch);
   options.maxDecodeBatch = readInteger(object.Get("maxDecodeBatch"), "maxDecodeBatch", 1, kMaxBatch);
   options.device = resolveDevice(readString(object.Get("device"), "device"));

@@ -189,7 +189,7 @@ Napi::Value features(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Scene> scene = object.scene;
     if (!scene) throw Error(kDisposed, "The scene was disposed");
     const auto executor = object.model->executor();
-    const auto data = newArray<float>(env, scene->bytes() / static_cast<int64_t>(sizeof(float)));
+    const auto data = newArray<float>(env, scene->featureValues());
     return Job::start(
         env, executor, info[0], [model, scene, target = data.elements] { scene->copyFeatures(target); },
         [scene](Napi::Env resultEnv, const Job::Kept& kept) -> Napi::Value {

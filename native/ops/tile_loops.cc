@@ -1,5 +1,8 @@
 #include "ops/tile_loops.h"
 
+#include <cstring>
+#include <type_traits>
+
 #include "ops/vector_loops.h"
 
 namespace segsam {
@@ -12,12 +15,51 @@ SEG_SAM_INLINE void add(const A* a, const float* b, int64_t count, T* sum) {
   for (int64_t i = 0; i < count; ++i) store(load(a + i) + b[i], sum + i);
 }
 
+/// Of a vector, here and below, whatever the processor's are.
+constexpr int64_t kWide = 16;
+
+using Wide = float __attribute__((vector_size(64)));
+using WideWords = uint32_t __attribute__((vector_size(64)));
+using WideHalves = uint16_t __attribute__((vector_size(32)));
+
+SEG_SAM_INLINE void read(const float* source, Wide& values) { std::memcpy(&values, source, sizeof(values)); }
+
+SEG_SAM_INLINE void read(const uint16_t* source, Wide& values) {
+  WideHalves halves;
+  std::memcpy(&halves, source, sizeof(halves));
+  const WideWords words = __builtin_convertvector(halves, WideWords) << 16;
+  std::memcpy(&values, &words, sizeof(values));
+}
+
+SEG_SAM_INLINE void write(const Wide& values, float* target) { std::memcpy(target, &values, sizeof(values)); }
+
+SEG_SAM_INLINE void write(const Wide& values, uint16_t* target) {
+  WideWords words;
+  std::memcpy(&words, &values, sizeof(values));
+  const WideHalves halves = __builtin_convertvector((words + 0x7fff + ((words >> 16) & 1)) >> 16, WideHalves);
+  std::memcpy(target, &halves, sizeof(halves));
+}
+
+/// Of what is left of a row.
+SEG_SAM_INLINE void read(const float* source, float& value) { value = *source; }
+SEG_SAM_INLINE void write(float value, float* target) { store(value, target); }
+SEG_SAM_INLINE void write(float value, uint16_t* target) { store(value, target); }
+
 constexpr int64_t kLanes = 8;
 
 #if defined(__GNUC__) && !defined(__clang__)
 
 using Lanes = float __attribute__((vector_size(32)));
 using Places = int32_t __attribute__((vector_size(32)));
+using WidePlaces = int32_t __attribute__((vector_size(64)));
+
+/// Each value with the one `distance` places before or after it, a bit of the place. In a register: memory that was
+/// written as two vectors is slow to be read as one.
+template <int64_t distance>
+SEG_SAM_INLINE void exchange(const Wide& values, Wide& exchanged) {
+  constexpr WidePlaces kPlaces = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  exchanged = __builtin_shuffle(values, kPlaces ^ static_cast<int32_t>(distance));
+}
 
 /// Of 8 x 8 values, `stride` and `resultStride` apart: in three steps, each of which exchanges a bit of row and column.
 template <class T>
@@ -44,6 +86,11 @@ SEG_SAM_INLINE void transposeSquare(const float* values, int64_t stride, T* tran
 
 #else
 
+template <int64_t distance>
+SEG_SAM_INLINE void exchange(const Wide& values, Wide& exchanged) {
+  for (int64_t i = 0; i < kWide; ++i) exchanged[i] = values[i ^ distance];
+}
+
 template <class T>
 SEG_SAM_INLINE void transposeSquare(const float* values, int64_t stride, T* transposed, int64_t resultStride) {
   for (int64_t i = 0; i < kLanes; ++i) {
@@ -69,34 +116,53 @@ SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t colum
   }
 }
 
-/// `kGroups` neighbours, whose number the compiler knows, are one vector.
+/// Of values that belong to `kGroups` groups side by side, again and again: what those of a group are together, in all
+/// its places.
+template <int64_t kGroups, class Join>
+SEG_SAM_INLINE void joinGroups(Wide& values, const Join& join) {
+  Wide others;
+  if constexpr (kGroups < kWide) {
+    exchange<kGroups>(values, others);
+    join(values, others);
+    joinGroups<2 * kGroups>(values, join);
+  }
+}
+
+SEG_SAM_INLINE void takeGreater(Wide& values, const Wide& others) { values = values > others ? values : others; }
+
+SEG_SAM_INLINE void takeSum(Wide& values, const Wide& others) { values += others; }
+
+SEG_SAM_INLINE void exponentials(Wide& values) {
+#pragma omp simd
+  for (int64_t i = 0; i < kWide; ++i) values[i] = exponential(values[i]);
+}
+
+/// Rows of whole vectors.
 template <int64_t kGroups>
 SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members) {
   const int64_t count = members * kGroups;
   for (int64_t row = 0; row < rows; ++row) {
     float* values = scores + row * count;
-    float maximum[kGroups];
-    float sum[kGroups] = {};
-    std::copy_n(values, kGroups, maximum);
-    for (int64_t i = kGroups; i < count; i += kGroups) {
-#pragma omp simd
-      for (int64_t j = 0; j < kGroups; ++j) maximum[j] = values[i + j] > maximum[j] ? values[i + j] : maximum[j];
+    Wide maximum, value;
+    Wide sum{};
+    read(values, maximum);
+    for (int64_t i = kWide; i < count; i += kWide) {
+      read(values + i, value);
+      takeGreater(maximum, value);
     }
-    for (int64_t i = 0; i < count; i += kGroups) {
-#pragma omp simd
-      for (int64_t j = 0; j < kGroups; ++j) values[i + j] -= maximum[j];
+    joinGroups<kGroups>(maximum, takeGreater);
+    for (int64_t i = 0; i < count; i += kWide) {
+      read(values + i, value);
+      value -= maximum;
+      exponentials(value);
+      sum += value;
+      write(value, values + i);
     }
-#pragma omp simd
-    for (int64_t i = 0; i < count; ++i) values[i] = exponential(values[i]);
-    for (int64_t i = 0; i < count; i += kGroups) {
-#pragma omp simd
-      for (int64_t j = 0; j < kGroups; ++j) sum[j] += values[i + j];
-    }
-#pragma omp simd
-    for (int64_t j = 0; j < kGroups; ++j) sum[j] = 1.0f / sum[j];
-    for (int64_t i = 0; i < count; i += kGroups) {
-#pragma omp simd
-      for (int64_t j = 0; j < kGroups; ++j) values[i + j] *= sum[j];
+    joinGroups<kGroups>(sum, takeSum);
+    sum = 1.0f / sum;
+    for (int64_t i = 0; i < count; i += kWide) {
+      read(values + i, value);
+      write(value * sum, values + i);
     }
   }
 }
@@ -150,61 +216,119 @@ SEG_SAM_INLINE void scaleGeluOf(const float* values, int64_t rows, int64_t chann
   }
 }
 
+SEG_SAM_INLINE float sumOf(const Wide& values) {
+  Wide sums = values;
+  joinGroups<1>(sums, takeSum);
+  return sums[0];
+}
+
+template <class T>
+SEG_SAM_INLINE float meanOf(const T* values, int64_t width) {
+  const int64_t whole = width / kWide * kWide;
+  Wide sums{};
+  for (int64_t i = 0; i < whole; i += kWide) {
+    Wide value;
+    read(values + i, value);
+    sums += value;
+  }
+  float sum = sumOf(sums);
+  for (int64_t i = whole; i < width; ++i) sum += load(values + i);
+  return sum / static_cast<float>(width);
+}
+
+/// What brings a row of this mean to a variance of 1.
+template <class T>
+SEG_SAM_INLINE float scaleOf(const T* values, int64_t width, float mean, float epsilon) {
+  const int64_t whole = width / kWide * kWide;
+  Wide squares{};
+  for (int64_t i = 0; i < whole; i += kWide) {
+    Wide value;
+    read(values + i, value);
+    value -= mean;
+    squares += value * value;
+  }
+  float sum = sumOf(squares);
+  for (int64_t i = whole; i < width; ++i) sum += (load(values + i) - mean) * (load(values + i) - mean);
+  return 1.0f / std::sqrt(sum / static_cast<float>(width) + epsilon);
+}
+
+/// values += x + bias
+/// @return their mean
+template <class T>
+SEG_SAM_INLINE float addRow(const T* x, const float* bias, int64_t width, float* values) {
+  const int64_t whole = width / kWide * kWide;
+  Wide sums{};
+  for (int64_t i = 0; i < whole; i += kWide) {
+    Wide value, added, ofBias;
+    read(x + i, value);
+    read(values + i, added);
+    read(bias + i, ofBias);
+    value += added + ofBias;
+    write(value, values + i);
+    sums += value;
+  }
+  float sum = sumOf(sums);
+  for (int64_t i = whole; i < width; ++i) sum += values[i] += load(x + i) + bias[i];
+  return sum / static_cast<float>(width);
+}
+
+/// @param sink takes the index of a vector of values and the values, or that of one value
+template <class T, class Sink>
+SEG_SAM_INLINE void scaleRow(const T* values, int64_t width, float mean, float scale, const RowNorm& norm,
+                             const Sink& sink) {
+  const int64_t whole = width / kWide * kWide;
+  for (int64_t i = 0; i < whole; i += kWide) {
+    Wide value, weight, bias;
+    read(values + i, value);
+    read(norm.weight + i, weight);
+    read(norm.bias + i, bias);
+    value = (value - mean) * scale * weight + bias;
+    sink(i, value);
+  }
+  for (int64_t i = whole; i < width; ++i) sink(i, (load(values + i) - mean) * scale * norm.weight[i] + norm.bias[i]);
+}
+
+/// Rows of which each step is done before the next one, or a row would wait for its sums.
+constexpr int64_t kNormedRows = 4;
+
 template <class T, class Result>
 SEG_SAM_INLINE void normalise(const T* values, int64_t rows, int64_t width, const RowNorm& norm, Result* result) {
-  const float share = 1.0f / static_cast<float>(width);
-  const float* weight = norm.weight;
-  const float* bias = norm.bias;
-  for (int64_t row = 0; row < rows; ++row) {
-    const T* source = values + row * width;
-    Result* target = result + row * width;
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; ++i) sum += load(source + i);
-    const float mean = sum * share;
-    float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < width; ++i) squares += (load(source + i) - mean) * (load(source + i) - mean);
-    const float scale = 1.0f / std::sqrt(squares * share + norm.epsilon);
-#pragma omp simd
-    for (int64_t i = 0; i < width; ++i) store((load(source + i) - mean) * scale * weight[i] + bias[i], target + i);
+  for (int64_t first = 0; first < rows; first += kNormedRows) {
+    const int64_t count = std::min(kNormedRows, rows - first);
+    const T* source = values + first * width;
+    float means[kNormedRows];
+    float scales[kNormedRows];
+    for (int64_t i = 0; i < count; ++i) means[i] = meanOf(source + i * width, width);
+    for (int64_t i = 0; i < count; ++i) scales[i] = scaleOf(source + i * width, width, means[i], norm.epsilon);
+    for (int64_t i = 0; i < count; ++i) {
+      Result* target = result + (first + i) * width;
+      scaleRow(source + i * width, width, means[i], scales[i], norm,
+               [=](int64_t at, const auto& value) SEG_SAM_ALWAYS_INLINE { write(value, target + at); });
+    }
   }
 }
 
-/// In blocks, and rounded apart from the computation, as above.
 template <class T, class Result>
 SEG_SAM_INLINE void normaliseSumsOf(const T* x, const Addends& addends, int64_t rows, int64_t width,
                                     const RowNorm& norm, Result* result, Result* positioned) {
-  constexpr int64_t kBlock = 64;
-  const float share = 1.0f / static_cast<float>(width);
-  const float* bias = addends.bias;
-  for (int64_t row = 0; row < rows; ++row) {
-    const T* source = x + row * width;
-    const float* values = addends.values + row * width;
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; ++i) sum += load(source + i) + values[i] + bias[i];
-    const float mean = sum * share;
-    float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < width; ++i) {
-      const float distance = load(source + i) + values[i] + bias[i] - mean;
-      squares += distance * distance;
+  for (int64_t first = 0; first < rows; first += kNormedRows) {
+    const int64_t count = std::min(kNormedRows, rows - first);
+    float* values = addends.values + first * width;
+    float means[kNormedRows];
+    float scales[kNormedRows];
+    for (int64_t i = 0; i < count; ++i) {
+      means[i] = addRow(x + (first + i) * width, addends.bias, width, values + i * width);
     }
-    const float scale = 1.0f / std::sqrt(squares * share + norm.epsilon);
-    for (int64_t column = 0; column < width; column += kBlock) {
-      const int64_t count = std::min(kBlock, width - column);
-      float normed[kBlock];
-#pragma omp simd
-      for (int64_t i = 0; i < count; ++i) {
-        const float distance = load(source + column + i) + values[column + i] + bias[column + i] - mean;
-        normed[i] = distance * scale * norm.weight[column + i] + norm.bias[column + i];
-      }
-      const int64_t at = row * width + column;
-#pragma omp simd
-      for (int64_t i = 0; i < count; ++i) store(normed[i], result + at + i);
-#pragma omp simd
-      for (int64_t i = 0; i < count; ++i) store(normed[i] + addends.positions[at + i], positioned + at + i);
+    for (int64_t i = 0; i < count; ++i) scales[i] = scaleOf(values + i * width, width, means[i], norm.epsilon);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = (first + i) * width;
+      scaleRow(values + i * width, width, means[i], scales[i], norm,
+               [&](int64_t at, const auto& value) SEG_SAM_ALWAYS_INLINE {
+                 std::remove_cvref_t<decltype(value)> position;
+                 read(addends.positions + row + at, position);
+                 write(value, result + row + at);
+                 write(value + position, positioned + row + at);
+               });
     }
   }
 }
@@ -343,13 +467,13 @@ void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum
 
 SEG_SAM_CLONES
 void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups) {
-  switch (groups) {
-    case 4:
-      return softmaxGroupsOf<4>(scores, rows, members);
-    case 8:
-      return softmaxGroupsOf<8>(scores, rows, members);
-    default:
-      return softmaxGroupsOf(scores, rows, members, groups);
+  const bool isWide = members * groups % kWide == 0;
+  if (groups == 4 && isWide) {
+    softmaxGroupsOf<4>(scores, rows, members);
+  } else if (groups == 8 && isWide) {
+    softmaxGroupsOf<8>(scores, rows, members);
+  } else {
+    softmaxGroupsOf(scores, rows, members, groups);
   }
 }
 

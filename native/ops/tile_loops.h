@@ -114,8 +114,8 @@ void normaliseRows(const uint16_t* values, int64_t rows, int64_t width, const Ro
 
 /// What is added to rows before a norm, and positions to its result.
 struct Addends {
-  /// (rows, width)
-  const float* values;
+  /// (rows, width); the sums are written here.
+  float* values;
   /// (width)
   const float* bias;
   /// (rows, width)

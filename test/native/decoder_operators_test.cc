@@ -15,6 +15,7 @@
 #include "engine/linear.h"
 #include "engine/mask_upscaling.h"
 #include "engine/prompted_image.h"
+#include "engine/shared_attention.h"
 #include "engine/token_attention.h"
 #include "tensors.h"
 
@@ -53,7 +54,7 @@ at::Tensor imageByDefinition(const Attention& in) {
 }
 
 AttendedTokens attended(const Attention& in) {
-  return {in.keys, in.shifts, in.values, in.bias, in.heads, in.weight, in.shift, 1e-5};
+  return {in.keys, in.shifts, in.values, in.bias, in.heads, in.weight, in.shift, 1e-5, std::nullopt};
 }
 
 at::Tensor tokens(const Attention& in, bool rounded) {
@@ -177,6 +178,61 @@ TEST("an image attends to tokens and queries to the new image, as one after the 
   }
 }
 
+TEST("an image attends to tokens by what prompts share of it, as by definition") {
+  for (const auto& [images, prompts, length, width, count, heads] : kShapes) {
+    if (images > 1) continue;
+    Attention in = attention(1, prompts, length, width, count, heads);
+    constexpr int64_t kDepth = 10;
+    const at::Tensor weight = at::randn({kDepth, width}) / std::sqrt(static_cast<double>(width));
+    const at::Tensor bias = at::randn({kDepth});
+    AttendedTokens shared = attended(in);
+    shared.keys = at::randn({prompts, count * heads, kDepth});
+    shared.shifts = at::zeros({prompts, count * heads});
+    shared.sharedImage = at::linear(in.image + in.positions, weight, bias);
+    in.keys = at::matmul(shared.keys, weight);
+    in.shifts = at::matmul(shared.keys, bias);
+    const at::Tensor expected = tokensByDefinition(in);
+    const auto exact = attendBoth(in.image, in.positions, shared, in.queries, false);
+    EXPECT_NEAR(largestDifference(exact.first, expected), 0, 1e-4);
+    shared.sharedImage = shared.sharedImage->to(at::kBFloat16);
+    const auto rounded = attendBoth(in.image, in.positions, shared, in.queries, true);
+    EXPECT_NEAR(largestDifference(rounded.first.to(at::kFloat), expected), 0, 0.3);
+    shared.sharedImage = at::randn({1, length, kDepth + 2});
+    EXPECT(refuses([&] { attendBoth(in.image, in.positions, shared, in.queries, false); }));
+    shared.sharedImage = at::randn({1, length + 1, kDepth});
+    EXPECT(refuses([&] { attendBoth(in.image, in.positions, shared, in.queries, false); }));
+  }
+}
+
+TEST("tokens attend to what prompts share of an image as by definition, whatever the other prompts are") {
+  // Prompts, tokens, length, heads and width of a head.
+  const std::vector<std::array<int64_t, 5>> shapes = {{1, 7, 4096, 8, 16}, {3, 8, 300, 4, 8}, {3, 5, 131, 8, 2},
+                                                      {2, 9, 130, 3, 5},   {1, 1, 1, 1, 1},   {40, 9, 70, 2, 4}};
+  for (const auto& [prompts, tokens, length, heads, width] : shapes) {
+    at::manual_seed(13);
+    const at::Tensor queries = at::randn({prompts, tokens, heads * width});
+    const at::Tensor keys = at::randn({1, length, heads * width});
+    const at::Tensor values = at::randn({1, length, heads * width});
+    const auto ofHeads = [heads = heads](const at::Tensor& rows) {
+      return wide(rows).unflatten(2, {heads, -1}).transpose(1, 2);
+    };
+    const at::Tensor scores = at::matmul(ofHeads(queries), ofHeads(keys).transpose(2, 3));
+    const at::Tensor expected = at::matmul(scores.softmax(-1), ofHeads(values)).transpose(1, 2).flatten(2);
+    const at::Tensor exact = attendShared(queries, keys, values, heads);
+    EXPECT_EQUAL(exact.sizes(), queries.sizes());
+    EXPECT_NEAR(largestDifference(exact, expected), 0, 2e-5);
+    const at::Tensor k = keys.to(at::kBFloat16);
+    const at::Tensor v = values.to(at::kBFloat16);
+    const at::Tensor rounded = attendShared(queries, k, v, heads);
+    EXPECT_NEAR(largestDifference(rounded, expected), 0, 0.1);
+    const at::Tensor last = queries.narrow(0, prompts - 1, 1);
+    EXPECT_EQUAL(largestDifference(attendShared(last, k, v, heads), rounded.narrow(0, prompts - 1, 1)), 0);
+    EXPECT(refuses([&] { attendShared(queries, keys, v, heads); }));
+    EXPECT(refuses([&] { attendShared(queries, keys, at::cat({values, values}, 1), heads); }));
+    EXPECT(refuses([&] { attendShared(queries, keys, values, heads * width + 1); }));
+  }
+}
+
 TEST("attention survives scores that no exponential holds, up and down") {
   for (const double scale : {-1e4, 1e4}) {
     Attention in = attention(1, 2, 200, 16, 4, 8);
@@ -270,6 +326,31 @@ TEST("a decoder of the model attends and draws by the operators, and gives the s
     const auto expected = decoding.outputs(plain, mask);
     expectNear(decoding.outputs(exact, mask), expected, 1e-4);
     expectNear(decoding.outputs(rounded, mask), expected, 5e-2);
+  }
+}
+
+TEST("a decoder gives the same masks by what prompts share of an image, and leaves it where a mask is added") {
+  if (!packsLinears()) return;
+  const c10::InferenceMode inference;
+  torch::jit::Module plain = decoder(false, false);
+  Decoding decoding(14);
+  const c10::List<at::Tensor> features = decoding.features;
+  for (const bool rounded : {false, true}) {
+    torch::jit::Module fused = decoder(true, rounded);
+    for (const bool named : {false, true}) {
+      decoding.features = features;
+      const auto expected = decoding.outputs(plain, decoding.masks[0]);
+      const auto withMask = decoding.outputs(fused, decoding.masks[1]);
+      const auto alone = decoding.outputs(fused, decoding.masks[0]);
+      decoding.features = fused.get_method("fused_share")({features, named}).toTensorList();
+      EXPECT_EQUAL(decoding.features.size(), named ? 7U : 4U);
+      const auto shared = decoding.outputs(fused, decoding.masks[0]);
+      expectNear(shared, expected, rounded ? 5e-2 : 1e-4);
+      expectNear(decoding.outputs(fused, decoding.masks[1]), withMask, 0);
+      // The mask decoder's logits and those of the semantic-aware one.
+      EXPECT(largestDifference(shared[0].toTensor(), alone[0].toTensor()) > 0);
+      EXPECT_EQUAL(largestDifference(shared[2].toTensor(), alone[2].toTensor()) > 0, named);
+    }
   }
 }
 

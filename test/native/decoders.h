@@ -28,7 +28,9 @@ inline torch::jit::Module loadedModule(const std::string& path) {
 inline torch::jit::Module decoderOf(const std::string& path, bool fused, bool rounded) {
   torch::jit::Module module = loadedModule(path);
   if (fused) EXPECT_EQUAL(segsam::fuseDecoder(module, at::kCPU, rounded) > 0, segsam::packsLinears());
-  return torch::jit::freeze_module(module, std::vector<std::string>{"decode"});
+  std::vector<std::string> methods{"decode"};
+  if (module.find_method("fused_share")) methods.emplace_back("fused_share");
+  return torch::jit::freeze_module(module, methods);
 }
 
 inline std::vector<torch::jit::IValue> decoded(torch::jit::Module& decoder,
