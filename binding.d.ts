@@ -92,7 +92,7 @@ export interface ModelOptions {
   maskSize: number
   /** Width of a sentence embedding from the text encoder. */
   textWidth: number
-  /** Whether scenes keep what the semantic-aware decoder makes of them whatever the prompts; slower without. */
+  /** Whether prompts will be decoded with classes, too: scenes then keep what that takes, or it takes longer. */
   namesObjects: boolean
   /** Encodes and decodes that may wait, or `null` for any number: one more rejects with `QUEUE_FULL`. */
   maxQueue: number | null

@@ -10,7 +10,7 @@ export interface SceneCacheStats {
   /** Scenes that made room for others. */
   evicted: number
   scenes: number
-  /** Of the features it keeps, on the device. */
+  /** Of the scenes it keeps, on the device. */
   bytes: number
   limitBytes: number
 }

@@ -63,13 +63,10 @@ class Backend {
   virtual BinaryOutput decodeBinary(const Features& features, const at::Tensor& points, const at::Tensor& labels,
                                     const std::optional<at::Tensor>& mask) = 0;
 
-  /// The features of an image and, after them, what the decoders below make of them whatever the prompts: they may be
-  /// given instead of the features, and take less time so.
+  /// The features of an image and, after them, what `decode` and `decodeBinary` make of them whatever the prompts are:
+  /// they take less time when they are given these in place of the features.
   /// @param named for `decode`, too, not for `decodeBinary` alone
-  virtual Features share(const Features& features, bool named) {
-    (void)named;
-    return features;
-  }
+  virtual Features share(const Features& features, bool /*named*/) { return features; }
 
   /// Bundles of earlier versions do not.
   virtual bool decodesBinary() const = 0;

@@ -11,6 +11,7 @@
 
 #include "cuda/decoder.h"
 #include "cuda/kernel.h"
+#include "engine/brgemm_context.h"
 #include "engine/class_replacement.h"
 #include "engine/fine_upscaling.h"
 #include "engine/linear.h"
@@ -63,24 +64,17 @@ def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Te
     return fused.attend_both(image, image_pe, shared, keys, shifts, values, self.out_proj.bias, heads, norm_weight,
                              norm_bias, 1e-5, queries, ROUNDED)
 
-def fused_narrow_shared(self, x: Tensor) -> Tensor:
-    if ROUNDED:
-        return x.to(BFLOAT16)
-    return x
+def fused_share_to_tokens(self, image: Tensor, image_pe: Tensor) -> Tuple[Tensor, Tensor]:
+    return torch.linear(image + image_pe, self.k_proj.weight), self.v_proj.forward(image)
 
-def fused_share_to_tokens(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
-    keys = torch.linear(image + image_pe, self.k_proj.weight)
-    values = torch.linear(image, self.v_proj.weight, self.v_proj.bias)
-    return [self.fused_narrow_shared(keys), self.fused_narrow_shared(values)]
+def fused_share_to_image(self, image: Tensor, image_pe: Tensor) -> Tensor:
+    return self.q_proj.forward(image + image_pe)
 
-def fused_share_to_image(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
-    return [self.fused_narrow_shared(self.q_proj.forward(image + image_pe))]
-
-def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: List[Tensor]) -> Tensor:
-    if len(shared) == 0:
+def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: Optional[Tensor]) -> Tensor:
+    if shared is None:
         return self.fused_project(fused.attend_image(self.fused_queries(tokens), image, image_pe, ROUNDED))
     queries = self.q_proj.forward(tokens) * (float(self.head_width) ** -0.5)
-    return self.out_proj.forward(fused.attend_shared(queries, shared[0], shared[1], self.num_heads))
+    return self.out_proj.forward(fused.attend_shared(queries, shared[0:1], shared[1:2], self.num_heads))
 
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
     return self.forward(q, q, v)
@@ -90,8 +84,7 @@ def fused_leading(self, tokens: Tensor, count: int) -> Tensor:
 )";
 
 /// The same with the weights of two layers multiplied when the module is frozen: what is launched costs more than what
-/// is computed, and so do tokens that nobody reads, less than to leave them out. The image's values are in the order
-/// that CUDA reads.
+/// is computed, so tokens that nobody reads are computed, too. The image's values are in the order that CUDA reads.
 constexpr const char* kAttentionOfCuda = R"(
 def fused_joint(self, a: Tensor, b: Tensor) -> Tensor:
     left = a.float().reshape(self.num_heads, self.head_width, -1).transpose(1, 2)
@@ -135,7 +128,7 @@ def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Te
                                 norm_bias, 1e-5, ROUNDED)
     return image, fused.attend_image(queries, image, image_pe, ROUNDED)
 
-def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: List[Tensor]) -> Tensor:
+def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: Optional[Tensor]) -> Tensor:
     return self.fused_project(fused.attend_image(self.fused_queries(tokens), image, image_pe, ROUNDED))
 
 def fused_attend_self(self, q: Tensor, v: Tensor) -> Tensor:
@@ -181,7 +174,7 @@ def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Te
       {"TwoWayTransformer",
        {"layers", "final_attn_token_to_image", "norm_final_attn"},
        R"(
-def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor, shared: List[Tensor],
+def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor, shared: Optional[Tensor],
                     kept: int) -> Tuple[Tensor, Tensor]:
     first = getattr(self.layers, "0")
     second = getattr(self.layers, "1")
@@ -192,8 +185,8 @@ def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor, share
     queries, positioned = first.fused_add(queries, attended, tokens)
     following, next_positioned = second.fused_attend_self(queries, tokens)
     of_image: Optional[Tensor] = None
-    if len(shared) > 0:
-        of_image = shared[2]
+    if shared is not None:
+        of_image = shared[2:3]
     image, attended = first.fused_attend_both(image, image_pe, of_image, positioned, queries,
                                               second.cross_attn_token_to_image.fused_queries(next_positioned))
     attended = second.cross_attn_token_to_image.fused_project(attended)
@@ -205,8 +198,7 @@ def fused_transform(self, image: Tensor, image_pe: Tensor, tokens: Tensor, share
     return queries, image
 
 def fused_forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> Tuple[Tensor, Tensor]:
-    shared: List[Tensor] = []
-    queries, image = self.fused_transform(image, image_pe, tokens, shared, tokens.size(1))
+    queries, image = self.fused_transform(image, image_pe, tokens, None, tokens.size(1))
     return queries, image.to(tokens.dtype)
 )",
        [](const Module& part) { return part.attr("layers").toModule().children().size() == 2; }},
@@ -240,7 +232,8 @@ bool drawsAsSam(const Module& decoder) {
 }
 
 /// What differs between devices: the type of tokens and image, the order in which weights of the upscaling are read,
-/// and the mask vectors.
+/// the mask vectors, and what prompts share of an image (kPromptDecoder), which is NARROWED where products take
+/// bfloat16 and lies FROM_END of the features.
 constexpr const char* kOperandsOfCpu = R"(
 def fused_narrow(self, x: Tensor) -> Tensor:
     return x
@@ -249,15 +242,21 @@ def fused_weight(self, weight: Tensor) -> Tensor:
     return weight
 
 def fused_share(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
-    first = getattr(self.transformer.layers, "0")
-    return (first.cross_attn_token_to_image.fused_share_to_tokens(image, image_pe) +
-            first.cross_attn_image_to_token.fused_share_to_image(image, image_pe))
-
-def fused_shared(self, features: List[Tensor], dense: Tensor) -> List[Tensor]:
-    if len(features) > PLACE and features[-PLACE].dim() == 3 and dense.stride(3) == 0:
-        return features[-PLACE:][:3]
+    attention = getattr(self.transformer.layers, "0").cross_attn_token_to_image
+    keys, values = attention.fused_share_to_tokens(image, image_pe)
+    queries = getattr(self.transformer.layers, "0").cross_attn_image_to_token.fused_share_to_image(image, image_pe)
     none: List[Tensor] = []
-    return none
+    if queries.size(2) != keys.size(2):
+        return none
+    shared = torch.cat([keys, values, queries])
+    if NARROWED and shared.size(1) % 2 == 0 and attention.head_width % 2 == 0:
+        shared = shared.to(BFLOAT16)
+    return [shared]
+
+def fused_shared(self, features: List[Tensor], dense: Tensor) -> Optional[Tensor]:
+    if len(features) > FROM_END and features[-FROM_END].size(0) == 3 and dense.stride(3) == 0:
+        return features[-FROM_END]
+    return None
 )";
 
 constexpr const char* kVectorsOfCpu = R"(
@@ -274,9 +273,8 @@ def fused_narrow(self, x: Tensor) -> Tensor:
 def fused_weight(self, weight: Tensor) -> Tensor:
     return weight.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
 
-def fused_shared(self, features: List[Tensor], dense: Tensor) -> List[Tensor]:
-    none: List[Tensor] = []
-    return none
+def fused_shared(self, features: List[Tensor], dense: Tensor) -> Optional[Tensor]:
+    return None
 )";
 
 /// The four masks' layers at once.
@@ -319,7 +317,8 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own.unsqueeze(0).expand(prompts, -1, -1), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, image = self.transformer.fused_transform(image, positions, tokens, self.fused_shared(features, dense), own.size(0))
+    shared = self.fused_shared(features, dense)
+    tokens, image = self.transformer.fused_transform(image, positions, tokens, shared, own.size(0))
     logits = self.fused_logits(image, dense.size(2), self.fused_vectors(tokens[:, 1:5]))
     return logits, self.iou_prediction_head.forward(tokens[:, 0].float())
 )";
@@ -334,8 +333,8 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     tokens = self.fused_narrow(torch.cat([own, text_summary.repeat_interleave(per_image, 0), sparse], 1))
     image = fused.prompted_image(features[0], dense, prompts)
     positions = self.fused_narrow(image_pe.flatten(2).transpose(1, 2).contiguous())
-    tokens, transformed = self.transformer.fused_transform(image, positions, tokens, self.fused_shared(features, dense),
-                                                           1 + self.num_co_tokens)
+    shared = self.fused_shared(features, dense)
+    tokens, transformed = self.transformer.fused_transform(image, positions, tokens, shared, 1 + self.num_co_tokens)
     logits = self.fused_logits(transformed, side, self.hypernetwork.forward(tokens[:, :1]))
     weight = torch.avg_pool2d(logits.sigmoid(), [4, 4]).flatten(1)
     weight = (weight / (weight.sum(1, keepdim=True) + 1e-3)).to(image.dtype)
@@ -351,18 +350,21 @@ def fused_forward(self, features: List[Tensor], image_pe: Tensor, sparse: Tensor
     return logits, so, co
 )";
 
-/// What the first layer of each decoder takes of an image that no prompt's mask was added to: keys and values for the
-/// tokens, and queries. They follow the features, those of the semantic-agnostic decoder at the end.
+/// What the first layer of each decoder makes of an image that no prompt's mask was added to: (3, H * W, K), keys and
+/// values for the tokens, and queries. They follow the features of one image, of which each has a batch of 1; that of
+/// the semantic-agnostic decoder is the last one.
 constexpr const char* kPromptDecoder = R"(
 def fused_share(self, features: List[Tensor], named: bool) -> List[Tensor]:
     encoder = self.prompt_encoder
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(-1, -1, encoder.grid, encoder.grid)
     image = fused.prompted_image(features[0], dense, 1)
     positions = encoder.image_positions().flatten(2).transpose(1, 2).contiguous()
-    shared = features
+    shared = self.mask_decoder.fused_share(image, positions)
+    if len(shared) == 0:
+        return features
     if named:
-        shared = shared + self.semantic_decoder.fused_share(image, positions)
-    return shared + self.mask_decoder.fused_share(image, positions)
+        return features + self.semantic_decoder.fused_share(image, positions) + shared
+    return features + shared
 )";
 
 std::vector<Replacement> replacements(const std::string& attention, const std::string& operands,
@@ -376,16 +378,18 @@ std::vector<Replacement> replacements(const std::string& attention, const std::s
   all.push_back({"MaskDecoder",
                  {"transformer", "iou_token", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps",
                   "iou_prediction_head"},
-                 withText(operands, "PLACE", "3") + vectors + kLogits + kMaskDecoder,
+                 withText(operands, "FROM_END", "1") + vectors + kLogits + kMaskDecoder,
                  drawsAsSam});
   all.push_back({"SemanticDecoder",
                  {"transformer", "so_token", "co_tokens", "output_upscaling", "hypernetwork", "pooled_proj",
                   "so_classifier", "co_classifier", "num_co_tokens", "has_map"},
-                 withText(operands, "PLACE", "6") + kLogits + kSemanticDecoder,
+                 withText(operands, "FROM_END", "2") + kLogits + kSemanticDecoder,
                  [](const Module& part) { return drawsAsSam(part) && !part.attr("has_map").toBool(); }});
+  const std::string isNarrowed = rounded && multipliesPackedBf16() ? "True" : "False";
   const std::string bfloat16 = std::to_string(static_cast<int>(at::kBFloat16));
   for (Replacement& replacement : all) {
     replacement.source = withText(std::move(replacement.source), "ROUNDED", rounded ? "True" : "False");
+    replacement.source = withText(std::move(replacement.source), "NARROWED", isNarrowed);
     replacement.source = withText(std::move(replacement.source), "BFLOAT16", bfloat16);
   }
   return all;
@@ -393,10 +397,11 @@ std::vector<Replacement> replacements(const std::string& attention, const std::s
 
 /// Defines `fused_share` of a decoder whose parts have it.
 Replacement sharing() {
-  return {
-      "PromptDecoder", {"prompt_encoder", "mask_decoder", "semantic_decoder"}, kPromptDecoder, [](const Module& part) {
-        return drawsNoPrompts(part.attr("prompt_encoder").toModule());
-      }};
+  const auto fits = [](const Module& part) {
+    const Module encoder = part.attr("prompt_encoder").toModule();
+    return encoder.type()->name()->name() == "PromptEncoder" && drawsNoPrompts(encoder);
+  };
+  return {"PromptDecoder", {"prompt_encoder", "mask_decoder", "semantic_decoder"}, kPromptDecoder, fits};
 }
 
 /// May throw where the decoder has other parts.

@@ -14,6 +14,10 @@ namespace segsam {
 /// attend between tokens and image by `attendImage` and `attendBoth`, and draw SAM's masks by `upscaleMasks`, before
 /// it is frozen. Classes are known by their names, attributes, parts and signatures.
 ///
+/// On the CPU, a module whose decoders draw as SAM does also gets the method `fused_share`, from the features of an
+/// image, and whether for both decoders, to those that may be given in their place: with what the first layers make of
+/// the image whatever the prompts are, for `attendShared`.
+///
 /// On CUDA, where products are rounded, the weights of their transformers, upscaling and mask vectors become float16.
 ///
 /// @param module a copy takes its place on CUDA

@@ -24,7 +24,7 @@ struct ModelOptions {
   Normalisation normalisation{};
   int64_t maskSize = 0;
   int64_t textWidth = 0;
-  /// Whether prompts are decoded with classes, too: whether a scene keeps what the semantic-aware decoder shares.
+  /// Whether prompts will be decoded with classes, too: a scene then keeps what that takes, or it takes longer.
   bool namesObjects = true;
   /// Images, and prompts, of different callers that are computed together.
   int64_t maxEncodeBatch = 1;

@@ -18,7 +18,7 @@ struct SceneMeter {
   std::atomic<int64_t> bytes{0};
 };
 
-/// One encoded image. `decode` is for the threads of the device's executor.
+/// One encoded image. Constructor and `decode` are for the threads of the device's executor.
 class Scene {
  public:
   /// @param features float32, on the model's device

@@ -9,20 +9,13 @@
 #include "engine/host_float.h"
 #include "engine/packed_matrix.h"
 #include "engine/partial_sums.h"
-#include "ops/softmax_tile.h"
-#include "ops/tile_loops.h"
 
 namespace segsam {
 
 namespace {
 
-/// Positions of the image in a tile.
-constexpr int64_t kTile = 128;
-/// Tiles whose sums are computed apart: always the same ones, so that the sums are, whatever computes them.
-constexpr int64_t kTilesOfPart = 4;
-/// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of this occur, and few rows.
+/// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of this occur.
 constexpr int64_t kQueries = 8;
-constexpr int64_t kRows = 128;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_shared: expected ", what); }
 
@@ -69,25 +62,17 @@ struct Scratch {
 
 /// Adds `count` positions to a part.
 template <class T>
-void attendTile(const SharedImage<T>& image, int64_t first, int64_t count, const HeadQueries<T>& queries, bool isFirst,
+void attendTile(const SharedImage<T>& image, int64_t first, int64_t count, const HeadQueries<T>& queries,
                 PartialSums& part, Scratch<T>& scratch) {
-  const int64_t columns = queries.columns();
   const int64_t stride = image.stride();
   for (int64_t head = 0; head < image.heads; ++head) {
     queries.heads[head].multiply(image.keys + first * stride + head * image.width, count, stride,
-                                 scratch.scores.data() + head * queries.count, columns, false);
+                                 scratch.scores.data() + head * queries.count, queries.columns(), false);
   }
-  softmaxColumns(scratch.scores.data(), count, columns, part.maximum.data(), part.sum.data(),
-                 scratch.correction.data());
-  transpose(scratch.scores.data(), count, columns, scratch.weights.data());
-  if (!isFirst) scaleRows(part.values.data(), columns, image.width, scratch.correction.data());
+  part.weigh(scratch.scores.data(), count, scratch.correction.data(), scratch.weights.data());
   for (int64_t head = 0; head < image.heads; ++head) {
     scratch.values.pack(image.values + first * stride + head * image.width, count, image.width, stride);
-    for (int64_t row = 0; row < queries.count; row += kRows) {
-      const int64_t column = head * queries.count + row;
-      scratch.values.multiply(scratch.weights.data() + column * count, std::min(kRows, queries.count - row), count,
-                              part.values.data() + column * image.width, !isFirst);
-    }
+    part.add(scratch.weights.data(), scratch.values, count, head * queries.count, queries.count);
   }
 }
 
@@ -97,21 +82,21 @@ template <class T>
 at::Tensor attend(const at::Tensor& queries, const SharedImage<T>& image) {
   const HeadQueries<T> packed(queries);
   const int64_t columns = packed.columns();
-  const int64_t length = kTilesOfPart * kTile;
-  PartsOfPrompts sums(1, std::vector<PartialSums>(at::divup(image.length, length)));
+  // All prompts are one with as many more queries.
+  PartsOfPrompts sums(1, std::vector<PartialSums>(at::divup(image.length, kPart)));
   at::parallel_for(0, static_cast<int64_t>(sums[0].size()), 1, [&](int64_t begin, int64_t end) {
     const BrgemmContext context(kIsRounded<T>);
     Scratch<T> scratch(columns);
     for (int64_t index = begin; index < end; ++index) {
       PartialSums part(columns, image.width);
-      const int64_t last = std::min(image.length, (index + 1) * length);
-      for (int64_t first = index * length; first < last; first += kTile) {
-        attendTile(image, first, std::min(kTile, last - first), packed, first == index * length, part, scratch);
+      const int64_t last = std::min(image.length, (index + 1) * kPart);
+      for (int64_t first = index * kPart; first < last; first += kTile) {
+        attendTile(image, first, std::min(kTile, last - first), packed, part, scratch);
       }
       sums[0][index] = std::move(part);
     }
   });
-  return mergeParts(sums, columns, image.width, queries.options())
+  return mergeParts(sums, columns, queries.options())
       .view({image.heads, packed.count, image.width})
       .narrow(1, 0, queries.size(2));
 }

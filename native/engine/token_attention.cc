@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -12,20 +11,14 @@
 #include "engine/host_float.h"
 #include "engine/packed_matrix.h"
 #include "engine/partial_sums.h"
-#include "ops/softmax_tile.h"
 #include "ops/tile_loops.h"
 
 namespace segsam {
 
 namespace {
 
-/// Positions of the image in a tile.
-constexpr int64_t kTile = 128;
-/// Of a prompt's sums that are computed apart: always the same ones, so that the sums are, whatever computes them.
-constexpr int64_t kTilesOfPart = 4;
-/// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of these occur, and few rows.
+/// oneDNN compiles a kernel for each number of rows and of columns, so only multiples of these occur.
 constexpr int64_t kColumns = 16;
-constexpr int64_t kRows = 128;
 constexpr int64_t kTokens = 4;
 
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attention between tokens and image: expected ", what); }
@@ -92,22 +85,14 @@ struct Scratch {
 
 /// Adds `count` positions of the image, whose sums with their places are in the scratch, to a part.
 template <class T, class Value>
-void attendTile(const Value* image, int64_t count, int64_t width, const PackedMatrix<T>& queries, bool isFirst,
-                PartialSums& part, Scratch<T>& scratch) {
+void attendTile(const Value* image, int64_t count, int64_t width, const PackedMatrix<T>& queries, PartialSums& part,
+                Scratch<T>& scratch) {
   const int64_t columns = queries.columns();
   queries.multiply(scratch.positioned.data(), count, width, scratch.scores.data(), false);
-  softmaxColumns(scratch.scores.data(), count, columns, part.maximum.data(), part.sum.data(),
-                 scratch.correction.data());
-  transpose(scratch.scores.data(), count, columns, scratch.weights.data());
-  if (!isFirst) scaleRows(part.values.data(), columns, width, scratch.correction.data());
+  part.weigh(scratch.scores.data(), count, scratch.correction.data(), scratch.weights.data());
   scratch.tile.pack(image, count, width);
-  for (int64_t row = 0; row < columns; row += kRows) {
-    scratch.tile.multiply(scratch.weights.data() + row * count, std::min(kRows, columns - row), count,
-                          part.values.data() + row * width, !isFirst);
-  }
+  part.add(scratch.weights.data(), scratch.tile, count, 0, columns);
 }
-
-int64_t partsOf(const Image& image) { return at::divup(image.length, kTilesOfPart * kTile); }
 
 template <class T>
 PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_t end, const PackedMatrix<T>& queries,
@@ -116,7 +101,7 @@ PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t count = std::min(kTile, end - first);
     addValues(image.at<float>(prompt, first), image.positionsAt(first), count * image.width, scratch.positioned.data());
-    attendTile(image.at<float>(prompt, first), count, image.width, queries, first == begin, part, scratch);
+    attendTile(image.at<float>(prompt, first), count, image.width, queries, part, scratch);
   }
   return part;
 }
@@ -125,14 +110,14 @@ PartialSums attendPart(const Image& image, int64_t prompt, int64_t begin, int64_
 /// its thread. A part of all prompts comes before the next part: they share its positions, and perhaps the image.
 template <class T, class Work>
 void eachPart(const Image& image, int64_t prompts, int64_t columns, const Work& work) {
-  const int64_t parts = partsOf(image);
+  const int64_t parts = at::divup(image.length, kPart);
   at::parallel_for(0, prompts * parts, 1, [&](int64_t first, int64_t last) {
     const BrgemmContext context(kIsRounded<T>);
     Scratch<T> scratch(image.width, columns);
     for (int64_t task = first; task < last; ++task) {
       const int64_t part = task / prompts;
-      const int64_t begin = part * kTilesOfPart * kTile;
-      work(task % prompts, part, begin, std::min(image.length, begin + kTilesOfPart * kTile), scratch);
+      const int64_t begin = part * kPart;
+      work(task % prompts, part, begin, std::min(image.length, begin + kPart), scratch);
     }
   });
 }
@@ -141,12 +126,12 @@ template <class T>
 at::Tensor attendImageIn(const at::Tensor& queries, const Image& image) {
   const int64_t prompts = queries.size(0);
   const std::vector<PackedMatrix<T>> packed = packColumns<T>(padRows(hostFloat(queries), kColumns));
-  PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
+  PartsOfPrompts sums(prompts, std::vector<PartialSums>(at::divup(image.length, kPart)));
   eachPart<T>(image, prompts, packed[0].columns(),
               [&](int64_t prompt, int64_t part, int64_t begin, int64_t end, Scratch<T>& scratch) {
                 sums[prompt][part] = attendPart<T>(image, prompt, begin, end, packed[prompt], scratch);
               });
-  return mergeParts(sums, queries.size(1), image.width, queries.options());
+  return mergeParts(sums, queries.size(1), queries.options());
 }
 
 /// The tokens of all prompts as the image attends to them, ready for products.
@@ -213,7 +198,7 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
   const at::ScalarType type = kIsRounded<T> ? at::kBFloat16 : at::kFloat;
   at::Tensor result = at::empty({prompts, image.length, image.width}, image.image.options().dtype(type));
   T* const target = static_cast<T*>(result.data_ptr());
-  PartsOfPrompts sums(prompts, std::vector<PartialSums>(partsOf(image)));
+  PartsOfPrompts sums(prompts, std::vector<PartialSums>(at::divup(image.length, kPart)));
   const auto bothOfPart = [&](int64_t prompt, int64_t index, int64_t begin, int64_t end, Scratch<T>& scratch) {
     PartialSums part(packed[prompt].columns(), image.width);
     for (int64_t first = begin; first < end; first += kTile) {
@@ -224,12 +209,12 @@ std::pair<at::Tensor, at::Tensor> attendBothIn(const Image& image, const Attende
                             image.positionsAt(first)};
       normaliseSums(image.at<Value>(prompt, first), addends, count, image.width, tokens.norm, normed,
                     scratch.positioned.data());
-      attendTile<T>(normed, count, image.width, packed[prompt], first == begin, part, scratch);
+      attendTile<T>(normed, count, image.width, packed[prompt], part, scratch);
     }
     sums[prompt][index] = std::move(part);
   };
   eachPart<T>(image, prompts, std::max(tokens.columns, packed[0].columns()), bothOfPart);
-  return {result, mergeParts(sums, queries.size(1), image.width, queries.options())};
+  return {result, mergeParts(sums, queries.size(1), queries.options())};
 }
 
 void expectTokens(const AttendedTokens& tokens, const Image& image) {
@@ -243,17 +228,23 @@ void expectTokens(const AttendedTokens& tokens, const Image& image) {
   for (const at::Tensor& vector : {tokens.bias, tokens.normWeight, tokens.normBias}) {
     expect(vector.dim() == 1 && vector.size(0) == image.width, "vectors as wide as the image");
   }
-  const int64_t depth =
-      tokens.sharedImage && tokens.sharedImage->dim() == 3 ? tokens.sharedImage->size(2) : image.width;
-  expect(keys.size(2) == depth && image.length > 0, "keys as wide as the image");
-  if (!tokens.sharedImage) return;
-  expect(tokens.sharedImage->sizes() == at::IntArrayRef({1, image.length, depth}) && depth % 2 == 0 &&
-             (isHostBfloat16(*tokens.sharedImage) || tokens.sharedImage->scalar_type() == at::kFloat),
-         "what prompts share (1, L, K)");
+  expect(image.length > 0, "an image");
+  if (tokens.sharedImage) {
+    const at::Tensor& shared = *tokens.sharedImage;
+    expect(shared.sizes() == at::IntArrayRef({1, image.length, keys.size(2)}) && shared.device().is_cpu() &&
+               (shared.scalar_type() == at::kBFloat16 || shared.scalar_type() == at::kFloat),
+           "what prompts share of the image (1, L, K), and keys as wide");
+  } else {
+    expect(keys.size(2) == image.width, "keys as wide as the image");
+  }
 }
 
 /// Pairs of values must lie side by side in all operands.
 bool canRound(const Image& image) { return image.width % 2 == 0 && image.length % 2 == 0 && multipliesPackedBf16(); }
+
+bool canRound(const Image& image, const AttendedTokens& tokens) {
+  return canRound(image) && tokens.keys.size(2) % 2 == 0;
+}
 
 }  // namespace
 
@@ -276,10 +267,10 @@ std::pair<at::Tensor, at::Tensor> attendBoth(const at::Tensor& image, const at::
              queries.size(2) == whole.width,
          "queries (P, M, C) of the same prompts");
   if (isHostBfloat16(whole.image)) {
-    expect(rounded && canRound(whole), "an image in float32, as products are not rounded here");
+    expect(rounded && canRound(whole, tokens), "an image in float32, as products are not rounded here");
     return attendBothIn<uint16_t, uint16_t>(whole, tokens, queries);
   }
-  const auto attend = rounded && canRound(whole) ? attendBothIn<uint16_t, float> : attendBothIn<float, float>;
+  const auto attend = rounded && canRound(whole, tokens) ? attendBothIn<uint16_t, float> : attendBothIn<float, float>;
   return attend(whole, tokens, queries);
 }
 

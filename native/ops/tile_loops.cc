@@ -120,17 +120,21 @@ SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t colum
 /// its places.
 template <int64_t kGroups, class Join>
 SEG_SAM_INLINE void joinGroups(Wide& values, const Join& join) {
-  Wide others;
   if constexpr (kGroups < kWide) {
+    Wide others;
     exchange<kGroups>(values, others);
     join(values, others);
     joinGroups<2 * kGroups>(values, join);
   }
 }
 
-SEG_SAM_INLINE void takeGreater(Wide& values, const Wide& others) { values = values > others ? values : others; }
+struct Greater {
+  SEG_SAM_INLINE void operator()(Wide& values, const Wide& others) const { values = values > others ? values : others; }
+};
 
-SEG_SAM_INLINE void takeSum(Wide& values, const Wide& others) { values += others; }
+struct Sum {
+  SEG_SAM_INLINE void operator()(Wide& values, const Wide& others) const { values += others; }
+};
 
 SEG_SAM_INLINE void exponentials(Wide& values) {
 #pragma omp simd
@@ -148,9 +152,9 @@ SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members
     read(values, maximum);
     for (int64_t i = kWide; i < count; i += kWide) {
       read(values + i, value);
-      takeGreater(maximum, value);
+      Greater{}(maximum, value);
     }
-    joinGroups<kGroups>(maximum, takeGreater);
+    joinGroups<kGroups>(maximum, Greater{});
     for (int64_t i = 0; i < count; i += kWide) {
       read(values + i, value);
       value -= maximum;
@@ -158,7 +162,7 @@ SEG_SAM_INLINE void softmaxGroupsOf(float* scores, int64_t rows, int64_t members
       sum += value;
       write(value, values + i);
     }
-    joinGroups<kGroups>(sum, takeSum);
+    joinGroups<kGroups>(sum, Sum{});
     sum = 1.0f / sum;
     for (int64_t i = 0; i < count; i += kWide) {
       read(values + i, value);
@@ -218,7 +222,7 @@ SEG_SAM_INLINE void scaleGeluOf(const float* values, int64_t rows, int64_t chann
 
 SEG_SAM_INLINE float sumOf(const Wide& values) {
   Wide sums = values;
-  joinGroups<1>(sums, takeSum);
+  joinGroups<1>(sums, Sum{});
   return sums[0];
 }
 
@@ -268,7 +272,10 @@ SEG_SAM_INLINE float addRow(const T* x, const float* bias, int64_t width, float*
     sums += value;
   }
   float sum = sumOf(sums);
-  for (int64_t i = whole; i < width; ++i) sum += values[i] += load(x + i) + bias[i];
+  for (int64_t i = whole; i < width; ++i) {
+    values[i] += load(x + i) + bias[i];
+    sum += values[i];
+  }
   return sum / static_cast<float>(width);
 }
 

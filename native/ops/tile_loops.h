@@ -49,7 +49,8 @@ void interleave(const uint16_t* values, int64_t rows, int64_t columns, int64_t s
 /// `correction` is what earlier sums must be multiplied by.
 void softmaxColumns(float* scores, int64_t rows, int64_t columns, float* maximum, float* sum, float* correction);
 
-/// A softmax in each row over the members of each group; those of a group lie `groups` apart.
+/// A softmax in each row over the members of each group; those of a group lie `groups` apart. Fast with 4 or 8 groups,
+/// and rows of a multiple of 16 values.
 void softmaxGroups(float* scores, int64_t rows, int64_t members, int64_t groups);
 
 /// What a linear layer's product, (rows, width) with its rows `stride` apart, becomes; the rows of other arrays may lie

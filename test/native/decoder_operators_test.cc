@@ -71,9 +71,9 @@ at::Tensor tokensByDefinition(const Attention& in) {
 }
 
 /// Images, prompts, length, width, tokens and heads.
-const std::vector<std::array<int64_t, 6>> kShapes = {{1, 1, 4096, 64, 7, 8}, {1, 3, 300, 32, 8, 4},
-                                                     {3, 3, 131, 32, 5, 8},  {2, 2, 130, 33, 9, 16},
-                                                     {1, 2, 70, 12, 3, 6},   {1, 2, 1, 8, 1, 4}};
+const std::vector<std::array<int64_t, 6>> kShapes = {
+    {1, 1, 4096, 64, 7, 8}, {1, 3, 300, 32, 8, 4}, {2, 2, 262, 36, 7, 8}, {3, 3, 131, 32, 5, 8},
+    {2, 2, 130, 33, 9, 16}, {1, 2, 70, 12, 3, 6},  {1, 2, 1, 8, 1, 4}};
 
 UpscalingWeights upscalingWeights(int64_t width, int64_t middle, int64_t channels) {
   at::manual_seed(10);
@@ -240,6 +240,10 @@ TEST("attention survives scores that no exponential holds, up and down") {
     in.keys = in.keys * scale;
     EXPECT_NEAR(largestDifference(image(in, false), imageByDefinition(in)), 0, 1e-2);
     EXPECT_NEAR(largestDifference(tokens(in, false), tokensByDefinition(in)), 0, 1e-2);
+    const at::Tensor queries = in.queries.narrow(1, 0, 5);
+    const at::Tensor keys = in.image.narrow(2, 0, 16);
+    const at::Tensor expected = at::matmul(at::matmul(wide(queries), wide(keys[0]).t()).softmax(-1), wide(keys[0]));
+    EXPECT_NEAR(largestDifference(attendShared(queries, keys, keys, 1), expected), 0, 1e-2);
   }
 }
 
@@ -248,6 +252,7 @@ TEST("masks are those of two transposed convolutions, a norm, GELU and the mask 
                                                                       {3, 9, 32, 8, 4, 1},
                                                                       {2, 5, 7, 6, 3, 2},
                                                                       {1, 4, 12, 3, 2, 4},
+                                                                      {1, 6, 20, 20, 4, 4},
                                                                       {1, 1, 256, 64, 32, 4}}) {
     const UpscalingWeights weights = upscalingWeights(width, middle, channels);
     const at::Tensor tokens = at::randn({prompts, side * side, width});
@@ -338,20 +343,41 @@ TEST("a decoder gives the same masks by what prompts share of an image, and leav
   for (const bool rounded : {false, true}) {
     torch::jit::Module fused = decoder(true, rounded);
     for (const bool named : {false, true}) {
-      decoding.features = features;
       const auto expected = decoding.outputs(plain, decoding.masks[0]);
       const auto withMask = decoding.outputs(fused, decoding.masks[1]);
-      const auto alone = decoding.outputs(fused, decoding.masks[0]);
       decoding.features = fused.get_method("fused_share")({features, named}).toTensorList();
-      EXPECT_EQUAL(decoding.features.size(), named ? 7U : 4U);
+      EXPECT_EQUAL(decoding.features.size(), named ? 3U : 2U);
+      const bool isNarrowed = rounded && multipliesPackedBf16();
+      EXPECT_EQUAL(decoding.features.get(1).scalar_type(), isNarrowed ? at::kBFloat16 : at::kFloat);
       const auto shared = decoding.outputs(fused, decoding.masks[0]);
       expectNear(shared, expected, rounded ? 5e-2 : 1e-4);
       expectNear(decoding.outputs(fused, decoding.masks[1]), withMask, 0);
-      // The mask decoder's logits and those of the semantic-aware one.
-      EXPECT(largestDifference(shared[0].toTensor(), alone[0].toTensor()) > 0);
-      EXPECT_EQUAL(largestDifference(shared[2].toTensor(), alone[2].toTensor()) > 0, named);
+      // Each decoder reads its own: logits of masks, and of the semantic-aware decoder.
+      const auto changes = [&](size_t place) {
+        const at::Tensor kept = decoding.features.get(place);
+        decoding.features.set(place, at::zeros_like(kept));
+        const auto without = decoding.outputs(fused, decoding.masks[0]);
+        decoding.features.set(place, kept);
+        const auto differs = [&](size_t output) {
+          return largestDifference(without[output].toTensor(), shared[output].toTensor()) > 1e-3;
+        };
+        return std::pair(differs(0), differs(2));
+      };
+      EXPECT(changes(named ? 2 : 1) == std::pair(true, false));
+      if (named) EXPECT(changes(1) == std::pair(false, true));
+      decoding.features = features;
     }
   }
+}
+
+TEST("features of an encoder are not taken for what prompts share") {
+  if (!packsLinears()) return;
+  const c10::InferenceMode inference;
+  torch::jit::Module fused = decoder(true, false);
+  Decoding decoding(15);
+  const auto expected = decoding.outputs(fused, decoding.masks[0]);
+  for (int i = 0; i < 3; ++i) decoding.features.push_back(at::randn({1, 36, 8}));
+  expectNear(decoding.outputs(fused, decoding.masks[0]), expected, 0);
 }
 
 TEST("what a decoder computes on CUDA is the same, with the CPU's operators in its place") {

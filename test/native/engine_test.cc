@@ -21,6 +21,7 @@
 #include "engine/device.h"
 #include "engine/failure.h"
 #include "engine/image.h"
+#include "engine/linear.h"
 #include "engine/model.h"
 #include "engine/scene.h"
 #include "engine/work.h"
@@ -753,4 +754,66 @@ TEST("only devices that are there can be had") {
   EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("tpu"));
   EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("cuda:-1"));
   EXPECT_ERROR("INVALID_ARGUMENT", resolveDevice("cuda:99999999999"));
+}
+
+TEST("a scene keeps what its prompts share, counts it, and has it again when it is restored") {
+  ModelOptions options = TinyBundle::options();
+  options.imageSize = 96;
+  options.maskSize = 24;
+  options.textWidth = 16;
+  options.resizeMode = ResizeMode::kStretch;
+  const auto pixels = noise(60 * 50);
+  const Image image = imageOf(pixels, PixelType::kUint8, 60, 50, 1);
+  const std::vector<float> points{10, 12, 40, 20, 30, 44};
+  const std::vector<int32_t> labels{1, 1, 0};
+  const std::vector<float> masks(3 * 24 * 24, 0.25f);
+  const std::vector<float> sentences(2 * 16, 0.5f);
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    options.precision = precision;
+    const auto load = [&](bool namesObjects) {
+      options.namesObjects = namesObjects;
+      return Model::load({SEG_SAM_CONVERTED "/encoder.pt", SEG_SAM_CONVERTED "/decoder.pt", std::nullopt}, options);
+    };
+    const auto model = load(true);
+    const auto other = load(false);
+    const auto scene = model->encode({image})[0];
+    const auto unnamed = other->encode({image})[0];
+    const int64_t features = scene->featureValues() * static_cast<int64_t>(sizeof(float));
+    EXPECT_EQUAL(scene->bytes() > features, packsLinears());
+    EXPECT_EQUAL(scene->bytes() - features, 2 * (unnamed->bytes() - features));
+
+    std::vector<float> values(scene->featureValues());
+    scene->copyFeatures(values.data());
+    const auto restored = model->restore(60, 50, {scene->features()[0].sizes().vec()}, values.data());
+    EXPECT_EQUAL(restored->bytes(), scene->bytes());
+
+    const auto set = model->prepareClasses(sentences.data(), {1, 1});
+    const auto otherSet = other->prepareClasses(sentences.data(), {1, 1});
+    for (const float* mask : {static_cast<const float*>(nullptr), masks.data()}) {
+      const auto decode = [&](Model& by, Scene& of, const ClassSet* classes, int64_t first, int64_t count) {
+        Decoded decoded(of, count, 3, 24, 2);
+        const float* const ownMasks = mask == nullptr ? nullptr : mask + first * 24 * 24;
+        of.decode(by, {count, 1, points.data() + 2 * first, labels.data() + first, ownMasks}, classes, 0,
+                  decoded.views);
+        return decoded;
+      };
+      const Decoded expected = decode(*model, *scene, set.get(), 0, 3);
+      const Decoded again = decode(*model, *restored, set.get(), 0, 3);
+      EXPECT(again.logits == expected.logits && again.semanticLogits == expected.semanticLogits);
+      const auto differenceOf = [](const std::vector<float>& all, const std::vector<float>& tail) {
+        double difference = 0;
+        for (size_t i = 0; i < tail.size(); ++i) {
+          difference = std::max<double>(difference, std::fabs(all[all.size() - tail.size() + i] - tail[i]));
+        }
+        return difference;
+      };
+      const Decoded last = decode(*model, *scene, set.get(), 2, 1);
+      EXPECT(differenceOf(expected.logits, last.logits) < 1e-4);
+      EXPECT(differenceOf(expected.semanticLogits, last.semanticLogits) < 1e-4);
+      const Decoded unshared = decode(*other, *unnamed, otherSet.get(), 0, 3);
+      EXPECT(unshared.logits == expected.logits);
+      EXPECT(differenceOf(expected.semanticLogits, unshared.semanticLogits) <
+             (precision == Precision::kFp32 ? 1e-3 : 0.2));
+    }
+  }
 }
