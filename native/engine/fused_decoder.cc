@@ -64,12 +64,6 @@ def fused_attend_both(self, image: Tensor, image_pe: Tensor, shared: Optional[Te
     return fused.attend_both(image, image_pe, shared, keys, shifts, values, self.out_proj.bias, heads, norm_weight,
                              norm_bias, 1e-5, queries, ROUNDED)
 
-def fused_share_to_tokens(self, image: Tensor, image_pe: Tensor) -> Tuple[Tensor, Tensor]:
-    return torch.linear(image + image_pe, self.k_proj.weight), self.v_proj.forward(image)
-
-def fused_share_to_image(self, image: Tensor, image_pe: Tensor) -> Tensor:
-    return self.q_proj.forward(image + image_pe)
-
 def fused_attend_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor, shared: Optional[Tensor]) -> Tensor:
     if shared is None:
         return self.fused_project(fused.attend_image(self.fused_queries(tokens), image, image_pe, ROUNDED))
@@ -241,10 +235,12 @@ def fused_narrow(self, x: Tensor) -> Tensor:
 def fused_weight(self, weight: Tensor) -> Tensor:
     return weight
 
-def fused_share(self, image: Tensor, image_pe: Tensor) -> List[Tensor]:
-    attention = getattr(self.transformer.layers, "0").cross_attn_token_to_image
-    keys, values = attention.fused_share_to_tokens(image, image_pe)
-    queries = getattr(self.transformer.layers, "0").cross_attn_image_to_token.fused_share_to_image(image, image_pe)
+def fused_share(self, image: Tensor, positioned: Tensor) -> List[Tensor]:
+    first = getattr(self.transformer.layers, "0")
+    attention = first.cross_attn_token_to_image
+    keys = torch.linear(positioned, attention.k_proj.weight)
+    values = attention.v_proj.forward(image)
+    queries = first.cross_attn_image_to_token.q_proj.forward(positioned)
     none: List[Tensor] = []
     if queries.size(2) != keys.size(2):
         return none
@@ -358,12 +354,12 @@ def fused_share(self, features: List[Tensor], named: bool) -> List[Tensor]:
     encoder = self.prompt_encoder
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(-1, -1, encoder.grid, encoder.grid)
     image = fused.prompted_image(features[0], dense, 1)
-    positions = encoder.image_positions().flatten(2).transpose(1, 2).contiguous()
-    shared = self.mask_decoder.fused_share(image, positions)
+    positioned = image + encoder.image_positions().flatten(2).transpose(1, 2)
+    shared = self.mask_decoder.fused_share(image, positioned)
     if len(shared) == 0:
         return features
     if named:
-        return features + self.semantic_decoder.fused_share(image, positions) + shared
+        return features + self.semantic_decoder.fused_share(image, positioned) + shared
     return features + shared
 )";
 

@@ -9,8 +9,7 @@ namespace segsam {
 
 namespace {
 
-/// Who uses many scenes disposes of them. 75 of the default model, 36 of SAM's ViT-B at 1024²
-/// in bf16.
+/// Who uses many scenes disposes of them. 75 of the default model, 36 of SAM's ViT-B at 1024² in bf16.
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
 /// Those of 256 clicks on the default model, by when the collector has mostly come for their masks, without marking the
 /// whole heap. So many bytes may be held longer than V8 would hold them, in each JavaScript thread.
