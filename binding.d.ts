@@ -275,14 +275,14 @@ export interface DecodeOptions {
 /** M is 3 with multimask, else 1; h = w = maskSize; H, W those of the original image; K that of the class set. */
 export interface Decoded {
   masksPerPrompt: number
-  /** (P, M, H, W) of 0 and 1, from the semantic-agnostic decoder. */
-  masks: Uint8Array
+  /** (P * M, H, W), from the semantic-agnostic decoder. */
+  masks: MaskBits
   /** (P, M, h, w) */
   logits: Logits
   /** (P, M) predicted IoU. */
   iou: Float32Array
-  /** (P, H, W) of 0 and 1, from the semantic-aware decoder. */
-  semanticMasks: Uint8Array
+  /** (P, H, W), from the semantic-aware decoder. */
+  semanticMasks: MaskBits
   /** (P, h, w) */
   semanticLogits: Logits
   /** (P, M) IoU of each binary mask with the semantic mask at the original size; 1 where both are empty. */
@@ -291,6 +291,13 @@ export interface Decoded {
   classProbabilities: Float32Array
   /** (P, K) probability that an unprompted object of each class is in the image: the maximum over the CO-tokens. */
   presence: Float32Array
+}
+
+/** Binary masks, row-major, a bit a pixel in native memory that is freed with this object. */
+export class MaskBits {
+  private constructor()
+  /** Masks from `begin` to before `end`, as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, `OUT_OF_MEMORY` */
+  slice(begin: number, end: number): Uint8Array
 }
 
 /** float32 values, row-major, in native memory that is freed with this object. */

@@ -1,5 +1,6 @@
 import { addon } from './addon.js'
 import { SegSamError, unexpected } from './errors.js'
+import { lazily } from './lazily.js'
 import { checkOptions } from './options.js'
 import { loadSharp } from './sharp.js'
 
@@ -38,27 +39,39 @@ export interface Component {
 /**
  * A binary mask of the size of the original image.
  *
- * `data` may be a view into a larger result, shared with the other masks of the same call. Treat a mask as immutable:
- * `area` and `bbox` are computed once.
+ * Treat a mask as immutable: `area` and `bbox` are computed once.
  */
 export class Mask {
   readonly width: number
   readonly height: number
-  /** Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). */
-  readonly data: Uint8Array
+  /**
+   * Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). A mask of a hit is kept
+   * with a bit a pixel until its `data` is first read, which also its methods do: then it is made, in memory of its own.
+   * With `out` it is a view into that.
+   *
+   * @throws SegSamError `OUT_OF_MEMORY` when first read
+   */
+  declare readonly data: Uint8Array
   #stats: { area: number; bbox: BoundingBox | null } | undefined
 
   /**
    * @param data width * height bytes, used in place.
    * @throws SegSamError `INVALID_ARGUMENT`
    */
-  constructor(width: number, height: number, data: Uint8Array) {
+  constructor(width: number, height: number, data: Uint8Array)
+  /** @internal Makes `data` when it is first read. */
+  constructor(width: number, height: number, data: () => Uint8Array)
+  constructor(width: number, height: number, data: Uint8Array | (() => Uint8Array)) {
     checkSide('width', width)
     checkSide('height', height)
-    checkPixels(data, width, height)
     this.width = width
     this.height = height
-    this.data = data
+    if (typeof data === 'function') {
+      lazily(this, 'data', data)
+    } else {
+      checkPixels(data, width, height)
+      this.data = data
+    }
   }
 
   /**

@@ -18,6 +18,7 @@ import { checkedPresence, type PresenceOptions, presenceOf } from './everything/
 import { checkedLabelMap, type LabelMapOptions } from './label-map/options.js'
 import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
+import { lazily } from './lazily.js'
 import { Mask } from './mask.js'
 import { writingTo } from './memory-in-use.js'
 import { checkOptions } from './options.js'
@@ -376,16 +377,15 @@ export class Scene {
       const decoded = await this.#decode(batch, classes, { ...options, out: inPlace ? out : null }, call)
       checkFinite(decoded)
       for (const [place, index] of indices.entries()) {
-        let masks = decoded.masks.subarray(place * bytesPerPrompt, (place + 1) * bytesPerPrompt)
-        if (out && !inPlace) {
-          if (out.length !== bytes) {
-            throw unexpected('INVALID_ARGUMENT', 'out', out, `${bytes} bytes, as it had, until the promise settles`)
-          }
-          const target = out.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
-          target.set(masks)
-          masks = target
+        if (out && out.length !== bytes) {
+          throw unexpected('INVALID_ARGUMENT', 'out', out, `${bytes} bytes, as it had, until the promise settles`)
         }
-        hits[index] = this.#hit(decoded, place, masks, classes)
+        const target = out?.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
+        if (target && !inPlace) {
+          const { masks, masksPerPrompt } = decoded
+          target.set(masks.slice(place * masksPerPrompt, (place + 1) * masksPerPrompt))
+        }
+        hits[index] = this.#hit(decoded, place, classes, target)
       }
     }
     return hits
@@ -422,18 +422,22 @@ export class Scene {
     })
   }
 
-  #hit(decoded: Decoded, place: number, masks: Uint8Array, { cards }: PreparedClasses): Hit {
+  /** @param out the caller's memory, which the masks of the hit were written to */
+  #hit(decoded: Decoded, place: number, { cards }: PreparedClasses, out: Uint8Array | undefined): Hit {
     const { width, height } = this
+    const pixels = width * height
     const perPrompt = decoded.masksPerPrompt
     const low = this.#manifest.mask_size ** 2
     const trained = this.#manifest.semantic === 'trained'
     // What is read later holds these alone.
-    const { logits, semanticLogits } = decoded
+    const { masks, semanticMasks, logits, semanticLogits } = decoded
     const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
       const row = place * perPrompt + m
       return lazily(
         {
-          mask: new Mask(width, height, masks.subarray(m * width * height, (m + 1) * width * height)),
+          mask: out
+            ? new Mask(width, height, out.subarray(m * pixels, (m + 1) * pixels))
+            : new Mask(width, height, () => masks.slice(row, row + 1)),
           predictedIou: decoded.iou[row]!,
           agreement: trained ? decoded.agreement[row]! : null,
         },
@@ -448,18 +452,13 @@ export class Scene {
       predictedIou,
       agreement,
       masks: proposals,
-      semanticMask: trained ? this.#semanticMask(decoded, place) : null,
+      semanticMask: trained ? new Mask(width, height, () => semanticMasks.slice(place, place + 1)) : null,
       ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
     }
     const withLogits = lazily(hit, 'logits', () => best.logits)
     return lazily(withLogits, 'semanticLogits', () =>
       trained ? semanticLogits.slice(place * low, (place + 1) * low) : null,
     )
-  }
-
-  #semanticMask({ semanticMasks }: Decoded, place: number) {
-    const pixels = this.width * this.height
-    return new Mask(this.width, this.height, semanticMasks.subarray(place * pixels, (place + 1) * pixels))
   }
 
   #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
@@ -476,22 +475,6 @@ export class Scene {
       others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
     }
   }
-}
-
-/**
- * `target` with a property that is computed when it is first read: most logits never are, and copying those of many
- * prompts takes longer than decoding them does on a GPU. It is a plain one from then on, or once it is assigned.
- */
-function lazily<T extends object, Name extends string, Value>(target: T, name: Name, compute: () => Value) {
-  const settle = (value: Value) =>
-    Object.defineProperty(target, name, { enumerable: true, configurable: true, writable: true, value })
-  const get = () => {
-    const value = compute()
-    settle(value)
-    return value
-  }
-  return Object.defineProperty(target, name, { enumerable: true, configurable: true, get, set: settle }) as T &
-    Record<Name, Value>
 }
 
 function checkThreshold(threshold: number) {

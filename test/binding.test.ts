@@ -141,6 +141,7 @@ const calls = {
   ClassSet: { dispose: (): [] => [] },
   Cancellation: { cancel: (): [boolean] => [false] },
   Logits: { slice: (): [number, number] => [1, 3] },
+  MaskBits: { slice: (): [number, number] => [0, 1] },
 }
 
 /** Notes which properties the addon reads. */
@@ -207,7 +208,9 @@ describe('every declared argument is needed', () => {
         const call = ofClass[methodName]!()
         expect(call).toHaveLength(requiredOf(method))
         if (!call.length) return
-        const targets = { Model: model, Scene: scene, Cancellation: new native.Cancellation(), Logits: decoded.logits }
+        const { logits, masks } = decoded
+        const cancellation = new native.Cancellation()
+        const targets = { Model: model, Scene: scene, Cancellation: cancellation, Logits: logits, MaskBits: masks }
         const target = targets[name as keyof typeof targets] as unknown as Record<string, (...a: unknown[]) => unknown>
         const run = async (...args: unknown[]) => target[methodName]!(...args)
         await run(...call)

@@ -47,7 +47,7 @@ describe('the grid of points', () => {
   it('is decoded in batches that bound the memory of the masks, each point followed by padding', async () => {
     const batches: PromptBatch[] = []
     const decoder = {
-      width: 4096,
+      width: 8192,
       height: 2048,
       decode: async (batch: PromptBatch) => {
         batches.push(batch)
@@ -61,7 +61,7 @@ describe('the grid of points', () => {
       }
       return batches.map(({ count }) => count)
     }
-    // 2^23 pixels a mask: four masks a point with multimask, two without.
+    // 2^24 pixels a mask, a bit each: four masks a point with multimask, two without.
     expect(await counts(64, true)).toEqual([8, 8, 8, 1])
     expect(await counts(64, false)).toEqual([16, 9])
     expect(await counts(10, false)).toEqual([10, 10, 5])

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Decoded } from '../binding.js'
+import type { Decoded, MaskBits } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
 import type { ClassBook } from '../lib/classes.js'
 import { type Hit, Scene } from '../lib/index.js'
@@ -18,12 +18,13 @@ async function named(
   presence: number[],
   semantic: Manifest['semantic'] = 'trained',
 ): Promise<Hit> {
+  const background = { slice: (begin: number, end: number) => new Uint8Array(end - begin) } as MaskBits
   const decoded: Decoded = {
     masksPerPrompt: 1,
-    masks: new Uint8Array(1),
+    masks: background,
     logits: new Float32Array(1),
     iou: new Float32Array(1),
-    semanticMasks: new Uint8Array(1),
+    semanticMasks: background,
     semanticLogits: new Float32Array(1),
     agreement: Float32Array.of(1),
     classProbabilities: Float32Array.from(classProbabilities),

@@ -2,7 +2,15 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../lib/addon.js'
-import { type EncodeOptions, type Hit, type MedicalImage, type Prompt, type Scene, SegSam } from '../lib/index.js'
+import {
+  type EncodeOptions,
+  type Hit,
+  type MedicalImage,
+  type Prompt,
+  type Scene,
+  SegSam,
+  SegSamError,
+} from '../lib/index.js'
 import { bundle, copiedBundle, discImage, editJson, untrainedBundle } from './fixture.js'
 
 const [width, height] = [120, 90]
@@ -85,6 +93,20 @@ describe('a hit', () => {
     expect(other!.logits).toBe(second)
     structuredClone(hit!.logits, { transfer: [hit!.logits.buffer as ArrayBuffer] })
     expect(other!.masks[0]!.logits).toEqual(first)
+  })
+
+  it('gives masks whose bytes are memory of their own, the same at every reading, and can be cloned and transferred', async () => {
+    const [hit, other] = await scene.segment([click, box])
+    expect(Object.keys(hit!.mask)).toEqual(expect.arrayContaining(['width', 'height', 'data']))
+    expect(hit!.mask.data).toBe(hit!.mask.data)
+    expect(structuredClone(hit!.semanticMask)!.data).toEqual(hit!.semanticMask!.data)
+    const all = [hit!, other!].flatMap(({ masks, semanticMask }) => [...masks.map(({ mask }) => mask), semanticMask!])
+    for (const { data } of all) expect([data.byteOffset, data.buffer.byteLength]).toEqual([0, width * height])
+    expect(new Set(all.map(({ data }) => data.buffer)).size).toBe(all.length)
+    const kept = other!.mask.data.slice()
+    structuredClone(hit!.mask.data, { transfer: [hit!.mask.data.buffer as ArrayBuffer] })
+    expect(other!.mask.data).toEqual(kept)
+    expect(() => hit!.mask.toRLE()).toThrow(SegSamError)
   })
 
   it('gives logits that refine the next prompt', async () => {

@@ -148,6 +148,7 @@ describe('a session asks the model', () => {
 
   it('in SAM’s order: clicks, scribbles, then the corners of the box or a padding point', async () => {
     const batches: PromptBatch[] = []
+    const background = { slice: (begin: number, end: number) => new Uint8Array((end - begin) * width * height) }
     const native = {
       width,
       height,
@@ -157,10 +158,10 @@ describe('a session asks the model', () => {
         const count = multimask ? 3 : 1
         return {
           masksPerPrompt: count,
-          masks: new Uint8Array(count * width * height),
+          masks: background,
           logits: new Float32Array(count * 4).fill(batches.length),
           iou: new Float32Array(count),
-          semanticMasks: new Uint8Array(width * height),
+          semanticMasks: background,
           semanticLogits: new Float32Array(4),
           agreement: new Float32Array(count),
           classProbabilities: new Float32Array(2),

@@ -18,6 +18,7 @@
 #include "engine/model.h"
 #include "engine/scene.h"
 #include "napi/large_pages.h"
+#include "ops/mask_bits.h"
 
 using namespace segsam;
 
@@ -58,23 +59,32 @@ struct Bench {
     }
     const auto count = static_cast<size_t>(prompts);
     const auto image = static_cast<size_t>(side * side);
-    const Masks masks(count * image);
+    const Masks maskBytes(count * image);
+    const auto words = maskWords(side * side);
+    const auto newBits = [&] { return at::empty({prompts, words}, at::kInt); };
+    const auto wordsOf = [](const at::Tensor& bits) {
+      return reinterpret_cast<uint32_t*>(bits.mutable_data_ptr<int32_t>());
+    };
+    const at::Tensor masks = newBits();
     const at::Tensor logits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> iou(count);
     const PromptBatch batch{prompts, 2, points.data(), labels.data(), nullptr};
     if (!classes) {
-      scene->decode(*model, batch, nullptr, 0.0f, {1, masks.data(), logits.data_ptr<float>(), iou.data()});
+      DecodedViews out{1, wordsOf(masks), logits.data_ptr<float>(), iou.data()};
+      out.maskBytes = maskBytes.data();
+      scene->decode(*model, batch, nullptr, 0.0f, out);
       return;
     }
     const auto known = static_cast<size_t>(classes->size);
-    const Masks semanticMasks(count * image);
+    const at::Tensor semanticMasks = newBits();
     const at::Tensor semanticLogits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> agreement(count);
     std::vector<float> probabilities(count * (known + 1));
     std::vector<float> presence(count * known);
-    scene->decode(*model, batch, classes.get(), 0.0f,
-                  {1, masks.data(), logits.data_ptr<float>(), iou.data(), semanticMasks.data(),
-                   semanticLogits.data_ptr<float>(), agreement.data(), probabilities.data(), presence.data()});
+    scene->decode(
+        *model, batch, classes.get(), 0.0f,
+        {1, wordsOf(masks), logits.data_ptr<float>(), iou.data(), wordsOf(semanticMasks),
+         semanticLogits.data_ptr<float>(), agreement.data(), probabilities.data(), presence.data(), maskBytes.data()});
   }
 };
 

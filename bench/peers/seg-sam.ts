@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { MedicalImage, Prompt, Scene, SegSam } from '../../dist/index.js'
+import type { Hit, MedicalImage, Prompt, Scene, SegSam } from '../../dist/index.js'
 import type { Size } from '../size.js'
 import { clicks, gradient, lazily, testImage } from './inputs.js'
 import { type Peer, serve } from './serve.js'
@@ -48,7 +48,7 @@ class SegSamPeer implements Peer {
   }
 
   async decode(prompts: number) {
-    await this.#scene!.segment(clickPrompts(this.#size.imageSize, prompts), { multimask: false })
+    read(await this.#scene!.segment(clickPrompts(this.#size.imageSize, prompts), { multimask: false }))
   }
 
   async decodeInPlace(prompts: number) {
@@ -65,13 +65,13 @@ class SegSamPeer implements Peer {
   }
 
   async click() {
-    await this.#sceneOfOriginal!.segment(clickPrompts(this.#size.originalSide, 1), { multimask: false })
+    read(await this.#sceneOfOriginal!.segment(clickPrompts(this.#size.originalSide, 1), { multimask: false }))
   }
 
   async request(index: number) {
     const images = this.#mixed()
     const scene = await this.#model.encode(images[index % images.length]!)
-    await scene.segment([{ points: [{ x: 20, y: 20 }] }], { multimask: false })
+    read(await scene.segment([{ points: [{ x: 20, y: 20 }] }], { multimask: false }))
     scene.dispose()
   }
 
@@ -83,6 +83,11 @@ class SegSamPeer implements Peer {
     const iou = hits.flatMap(({ masks }) => masks.map(({ predictedIou }) => predictedIou))
     return Float32Array.from([...logits.flat(), ...iou])
   }
+}
+
+/** The bytes of masks are made when they are first read. */
+function read(hits: Hit[]): void {
+  for (const { mask } of hits) if (mask.data.length === 0) throw new Error('a mask without pixels')
 }
 
 function clickPrompts(side: number, count: number): Prompt[] {

@@ -20,15 +20,15 @@ export interface DecodedPoints {
   count: number
 }
 
-/** Of the masks of one decode at the size of the image. */
-const BATCH_BYTES = 2 ** 28
+/** Of the masks of one decode at the size of the image, a bit a pixel. */
+const BATCH_BITS = 2 ** 29
 
 const FOREGROUND = 1
 const PADDING = -1
 
 /**
  * Decodes each point as a prompt of its own, in batches: at most `perBatch` points, and fewer where the masks of a large
- * image would take more than 256 MiB. Results do not depend on the batches.
+ * image would take more than 64 MiB. Results do not depend on the batches.
  *
  * @param points (n, 2): x, y in pixels of the image
  */
@@ -38,7 +38,7 @@ export async function* decodedPoints(
   { perBatch, multimask }: { perBatch: number; multimask: boolean },
 ): AsyncGenerator<DecodedPoints> {
   const masks = (multimask ? 3 : 1) + 1
-  const fitting = Math.max(1, Math.floor(BATCH_BYTES / (masks * decoder.width * decoder.height)))
+  const fitting = Math.max(1, Math.floor(BATCH_BITS / (masks * decoder.width * decoder.height)))
   const step = Math.min(perBatch, fitting)
   for (let start = 0; start < points.length / 2; start += step) {
     const batch = points.subarray(2 * start, 2 * (start + step))

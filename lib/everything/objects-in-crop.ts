@@ -88,7 +88,7 @@ async function keptMask(
   const agreement = options.semantic === 'trained' ? decoded.agreement[row]! : null
   if (options.predIouThresh > 0 && !(predictedIou > options.predIouThresh)) return null
   if (agreement !== null && (2 * agreement) / (1 + agreement) < options.diceThresh) return null
-  const pixels = decoded.masks.subarray(row * width * height, (row + 1) * width * height)
+  const pixels = decoded.masks.slice(row, row + 1)
   const { area, bbox } = addon().maskStats(pixels, width, height)
   await setImmediate()
   if (!bbox || !isWhole(bbox)) return null

@@ -12,7 +12,7 @@ export interface EverythingOptions extends CallOptions {
   /** Points along each side of the image: its square is the number of prompts. 1 to 128; default 32. */
   pointsPerSide?: number
   /**
-   * Points decoded together, at most: fewer where the masks of a large image would take more than 256 MiB. It changes
+   * Points decoded together, at most: fewer where the masks of a large image would take more than 64 MiB. It changes
    * the memory and the time, not the result. Default 64.
    */
   pointsPerBatch?: number

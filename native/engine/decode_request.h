@@ -16,18 +16,22 @@ struct PromptBatch {
   const float* masks;
 };
 
-/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`. Without classes nothing is
-/// written from `semanticMasks` on.
+/// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`, masks as bits
+/// (ops/mask_bits.h). Without classes nothing is written from `semanticMasks` on.
 struct DecodedViews {
   int64_t masksPerPrompt;
-  uint8_t* masks;
+  /// (P, M, words)
+  uint32_t* masks;
   float* logits;
   float* iou;
-  uint8_t* semanticMasks = nullptr;
+  /// (P, words)
+  uint32_t* semanticMasks = nullptr;
   float* semanticLogits = nullptr;
   float* agreement = nullptr;
   float* classProbabilities = nullptr;
   float* presence = nullptr;
+  /// (P, M, H, W): the masks once more, as bytes of 0 and 1. Null: not wanted.
+  uint8_t* maskBytes = nullptr;
 };
 
 /// One caller's prompts.

@@ -11,6 +11,7 @@
 #include "engine/counters.h"
 #include "engine/device.h"
 #include "engine/transfer.h"
+#include "ops/mask_bits.h"
 
 namespace segsam {
 
@@ -92,18 +93,16 @@ PromptBatch slice(const PromptBatch& prompts, int64_t begin, int64_t count, int6
 DecodedViews slice(const DecodedViews& out, int64_t begin, int64_t maskSize, int64_t pixels, const ClassSet* classes) {
   const int64_t masks = begin * out.masksPerPrompt;
   const int64_t logits = maskSize * maskSize;
-  if (classes == nullptr) {
-    return {out.masksPerPrompt, out.masks + masks * pixels, out.logits + masks * logits, out.iou + masks};
-  }
-  return {out.masksPerPrompt,
-          out.masks + masks * pixels,
-          out.logits + masks * logits,
-          out.iou + masks,
-          out.semanticMasks + begin * pixels,
-          out.semanticLogits + begin * logits,
-          out.agreement + masks,
-          out.classProbabilities + begin * (classes->size + 1),
-          out.presence + begin * classes->size};
+  const int64_t words = maskWords(pixels);
+  DecodedViews part{out.masksPerPrompt, out.masks + masks * words, out.logits + masks * logits, out.iou + masks};
+  if (out.maskBytes != nullptr) part.maskBytes = out.maskBytes + masks * pixels;
+  if (classes == nullptr) return part;
+  part.semanticMasks = out.semanticMasks + begin * words;
+  part.semanticLogits = out.semanticLogits + begin * logits;
+  part.agreement = out.agreement + masks;
+  part.classProbabilities = out.classProbabilities + begin * (classes->size + 1);
+  part.presence = out.presence + begin * classes->size;
+  return part;
 }
 
 struct DecoderInput {

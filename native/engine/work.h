@@ -67,7 +67,7 @@ struct Prompts {
 class DecodeWork : public Work {
  public:
   /// @param classes null: masks alone
-  /// @param out written to when it runs, not owned; the logits are memory of this work instead
+  /// @param out written to when it runs, not owned; masks and logits are memory of this work instead
   DecodeWork(std::shared_ptr<Model> model, std::shared_ptr<Scene> scene, std::shared_ptr<const ClassSet> classes,
              Prompts prompts, float threshold, const DecodedViews& out);
 
@@ -76,9 +76,15 @@ class DecodeWork : public Work {
   bool joins(const Work& other, int64_t total) const override;
   void runWith(const std::vector<Work*>& others) override;
 
-  /// (P, M, side, side), one after the other; undefined until it has run.
+  // Undefined until it has run. Without classes there are 0 semantic ones.
+
+  /// (P * M, words), bits
+  const at::Tensor& masks() const { return masks_; }
+  /// (P * M, side, side)
   const at::Tensor& logits() const { return logits_; }
-  /// (P, side, side), or (0, side, side) without classes; undefined until it has run.
+  /// (P, words), bits
+  const at::Tensor& semanticMasks() const { return semanticMasks_; }
+  /// (P, side, side)
   const at::Tensor& semanticLogits() const { return semanticLogits_; }
 
  private:
@@ -90,7 +96,9 @@ class DecodeWork : public Work {
   Prompts prompts_;
   float threshold_;
   DecodedViews out_;
+  at::Tensor masks_;
   at::Tensor logits_;
+  at::Tensor semanticMasks_;
   at::Tensor semanticLogits_;
 };
 

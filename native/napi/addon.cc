@@ -5,6 +5,7 @@
 #include "napi/cancellation.h"
 #include "napi/environment.h"
 #include "napi/logits_class.h"
+#include "napi/mask_bits_class.h"
 #include "napi/mask_functions.h"
 #include "napi/model_class.h"
 #include "napi/napi_setup.h"
@@ -14,7 +15,7 @@ namespace segsam {
 
 namespace {
 
-constexpr int kAbiVersion = 4;
+constexpr int kAbiVersion = 5;
 
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -79,6 +80,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment.classSet = define("ClassSet", classSetClass(env));
   environment.scene = define("Scene", sceneClass(env));
   environment.logits = define("Logits", logitsClass(env));
+  environment.maskBits = define("MaskBits", maskBitsClass(env));
   exports.Set("Cancellation", cancellationClass(env));
   exports.Set("abiVersion", Napi::Number::New(env, kAbiVersion));
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));

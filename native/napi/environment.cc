@@ -11,9 +11,9 @@ namespace {
 
 /// Who uses many scenes disposes of them. 75 of the default model, 36 of SAM's ViT-B at 1024² in bf16.
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
-/// Those of 256 clicks on the default model, by when the collector has mostly come for their masks, without marking the
+/// Masks and logits. Those of 200 clicks on the default model, by when the collector has mostly come for their masks, without marking the
 /// whole heap. So many bytes may be held longer than V8 would hold them, in each JavaScript thread.
-constexpr int64_t kUntoldOfLogits = int64_t{32} << 20;
+constexpr int64_t kUntoldOfResults = int64_t{32} << 20;
 
 }  // namespace
 
@@ -24,7 +24,7 @@ Environment& Environment::create(Napi::Env env) {
   env.SetInstanceData(environment);
   environment->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   environment->sceneMemory = std::make_shared<HostTally>(env, kUntoldOfScenes);
-  environment->logitsMemory = std::make_shared<HostTally>(env, kUntoldOfLogits);
+  environment->resultMemory = std::make_shared<HostTally>(env, kUntoldOfResults);
   environment->modelMemory = std::make_shared<HostTally>(env, 0);
   environment->completions = Completions::open(env);
   // Hooks run in the reverse order of their registration: this one before that of the thread-safe function just made.

@@ -27,10 +27,11 @@ struct Environment {
   Napi::FunctionReference classSet;
   Napi::FunctionReference scene;
   Napi::FunctionReference logits;
+  Napi::FunctionReference maskBits;
 
   /// Native memory by kind, as V8 is told of it. Objects hold these, too, as some are finalised after the environment.
   std::shared_ptr<HostTally> sceneMemory;
-  std::shared_ptr<HostTally> logitsMemory;
+  std::shared_ptr<HostTally> resultMemory;
   std::shared_ptr<HostTally> modelMemory;
 
   std::shared_ptr<Completions> completions;

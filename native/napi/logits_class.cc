@@ -15,7 +15,7 @@ namespace {
 /// Behind a Logits of JavaScript.
 struct LogitsObject {
   LogitsObject(Napi::Env env, const at::Tensor& itsValues)
-      : values(itsValues), memory(Environment::of(env).logitsMemory, static_cast<int64_t>(values.nbytes())) {}
+      : values(itsValues), memory(Environment::of(env).resultMemory, static_cast<int64_t>(values.nbytes())) {}
 
   at::Tensor values;
   HostMemory memory;

@@ -11,6 +11,7 @@
 #include "napi/job.h"
 #include "napi/large_pages.h"
 #include "napi/logits_class.h"
+#include "napi/mask_bits_class.h"
 #include "napi/traffic.h"
 #include "napi/wrapped.h"
 
@@ -91,10 +92,11 @@ void deliver(const uint8_t* staged, int64_t length, const Napi::Value& out) {
   std::copy_n(staged, length, target.elements);
 }
 
-/// The arrays of a decode that JavaScript sees, in the order in which the job keeps them.
-enum Result { kMasks, kIou, kSemanticMasks, kAgreement, kClassProbabilities, kPresence, kResults };
+/// The arrays of a decode that JavaScript sees, in the order in which the job keeps them. The caller's follows, if
+/// there is one.
+enum Result { kIou, kAgreement, kClassProbabilities, kPresence, kResults };
 
-constexpr const char* kResultNames[] = {"masks", "iou", "semanticMasks", "agreement", "classProbabilities", "presence"};
+constexpr const char* kResultNames[] = {"iou", "agreement", "classProbabilities", "presence"};
 static_assert(std::size(kResultNames) == kResults);
 
 /// Null: none are to be named.
@@ -134,42 +136,44 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     const int64_t maskPixels = product(masks, pixels);
     const bool hasOut = !options.out.IsNull() && !options.out.IsUndefined();
     std::shared_ptr<uint8_t[]> staging;
-    NewArray<uint8_t> maskArray{};
-    if (hasOut && isShared(options.out)) {
-      // Neither detached nor shrunk while the job runs.
-      maskArray = {options.out, readArray<uint8_t>(options.out, "out", maskPixels).elements};
-    } else if (hasOut) {
-      readArray<uint8_t>(options.out, "out", maskPixels);
-      staging.reset(new uint8_t[maskPixels]);
-      useLargePages(staging.get(), maskPixels);
-      maskArray = {options.out, staging.get()};
-    } else {
-      maskArray = newArray<uint8_t>(env, maskPixels);
+    uint8_t* maskBytes = nullptr;
+    if (hasOut) {
+      maskBytes = readArray<uint8_t>(options.out, "out", maskPixels).elements;
+      // Shared memory is neither detached nor shrunk while the job runs.
+      if (!isShared(options.out)) {
+        staging.reset(new uint8_t[maskPixels]);
+        useLargePages(staging.get(), maskPixels);
+        maskBytes = staging.get();
+      }
     }
     const auto iou = newArray<float>(env, masks);
-    const int64_t named = classes ? count : 0;
-    const auto semanticMasks = newArray<uint8_t>(env, product(named, pixels));
     const auto agreement = newArray<float>(env, classes ? masks : 0);
     const auto classProbabilities = newArray<float>(env, classes ? product(count, classes->size + 1) : 0);
     const auto presence = newArray<float>(env, classes ? product(count, classes->size) : 0);
-    const DecodedViews views{options.masksPerPrompt,     maskArray.elements,
-                             /*logits=*/nullptr,         iou.elements,       semanticMasks.elements,
+    std::vector<Napi::Value> kept{iou.value, agreement.value, classProbabilities.value, presence.value};
+    if (hasOut) kept.push_back(options.out);
+    const DecodedViews views{options.masksPerPrompt,
+                             /*masks=*/nullptr,
+                             /*logits=*/nullptr,         iou.elements,
+                             /*semanticMasks=*/nullptr,
                              /*semanticLogits=*/nullptr, agreement.elements, classProbabilities.elements,
-                             presence.elements};
+                             presence.elements,          maskBytes};
     const auto work = std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views);
     return Job::start(
         env, object.model->executor(), info[4], work, schedule,
-        [work, staging, maskPixels, masksPerPrompt = options.masksPerPrompt](Napi::Env resultEnv,
-                                                                             const Job::Kept& kept) -> Napi::Value {
-          if (staging) deliver(staging.get(), maskPixels, kept[kMasks].Value());
+        [work, staging, pixels, maskPixels, masksPerPrompt = options.masksPerPrompt](
+            Napi::Env resultEnv, const Job::Kept& arrays) -> Napi::Value {
+          if (staging) deliver(staging.get(), maskPixels, arrays[kResults].Value());
           const auto decoded = Napi::Object::New(resultEnv);
           decoded.Set("masksPerPrompt", Napi::Number::New(resultEnv, static_cast<double>(masksPerPrompt)));
-          for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], kept[i].Value());
+          for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], arrays[i].Value());
+          decoded.Set("masks", makeMaskBits(resultEnv, work->masks(), pixels));
+          decoded.Set("semanticMasks", makeMaskBits(resultEnv, work->semanticMasks(), pixels));
           decoded.Set("logits", makeLogits(resultEnv, work->logits()));
           decoded.Set("semanticLogits", makeLogits(resultEnv, work->semanticLogits()));
           return decoded;
         },
-        {maskArray.value, iou.value, semanticMasks.value, agreement.value, classProbabilities.value, presence.value});
+        kept);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "ops/mask_bits.h"
 #include "ops/vector_loops.h"
 
 namespace segsam {
@@ -193,6 +194,29 @@ void MaskUpscaler::writeRows(const float* logits, const Part& part, float thresh
     compare(rows, part.columns.size(), threshold, mask + y * width + part.columns.begin);
     clear(y * width + part.columns.end, (y + 1) * width);
   });
+}
+
+void MaskUpscaler::writeBits(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
+                             uint32_t* mask) const {
+  // So many rows are whole words, wherever the rows among them end.
+  constexpr int64_t kRows = kMaskPixelsOfWord;
+  const int64_t width = frame_.width;
+  std::fill(mask + begin / kRows * width, mask + maskWords(end * width), 0u);
+  std::vector<uint8_t> block;
+  int64_t first = begin;
+  const auto pack = [&] {
+    if (block.empty()) return;
+    packBits(block.data(), std::min(kRows, end - first) * width, mask + first / kRows * width);
+  };
+  eachRow(logits, part, begin, end, [&](int64_t y, const Between& rows) {
+    if (block.empty() || y >= first + kRows) {
+      pack();
+      block.assign(kRows * width, 0);
+      first = y / kRows * kRows;
+    }
+    compare(rows, part.columns.size(), threshold, block.data() + (y - first) * width + part.columns.begin);
+  });
+  pack();
 }
 
 void MaskUpscaler::writeLogits(const float* logits, float* target) const {

@@ -43,6 +43,12 @@ class MaskUpscaler {
   void writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
                  uint8_t* mask) const;
 
+  /// The same as bits (mask_bits.h).
+  /// @param begin a multiple of kMaskPixelsOfWord, as `end` is unless it is the height
+  /// @param mask the first word of the whole mask
+  void writeBits(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
+                 uint32_t* mask) const;
+
   /// What `writeRows` compares with the threshold, for every pixel.
   /// @param logits (logitsSide, logitsSide)
   /// @param target (height, width)

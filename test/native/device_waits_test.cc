@@ -12,6 +12,7 @@
 #include "decoders.h"
 #include "engine/decode_output.h"
 #include "engine/image.h"
+#include "ops/mask_bits.h"
 
 using namespace segsam;
 
@@ -95,7 +96,7 @@ TEST("on a device no value is asked for from an image to its features, nor from 
   const at::Tensor valid = at::ones({kClasses, 2}, at::kBool);
   const at::Tensor points = at::rand({kPrompts, 2, 2}) * 200;
   const at::Tensor labels = at::tensor({1, -1, 1, 0, 2, 3}, at::kLong).reshape({kPrompts, 2});
-  std::vector<uint8_t> masks(kPrompts * 90 * 60), semanticMasks(masks.size());
+  std::vector<uint32_t> masks(kPrompts * maskWords(90 * 60)), semanticMasks(masks.size());
   std::vector<float> logits(kPrompts * kSide * kSide), semanticLogits(logits.size());
   std::vector<float> iou(kPrompts), agreement(kPrompts), probabilities(kPrompts * (kClasses + 1)),
       presence(kPrompts * kClasses);

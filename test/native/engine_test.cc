@@ -25,6 +25,7 @@
 #include "engine/model.h"
 #include "engine/scene.h"
 #include "engine/work.h"
+#include "ops/mask_bits.h"
 #include "tiny_bundle.h"
 
 using namespace segsam;
@@ -132,22 +133,27 @@ struct FakeModel {
 /// The arrays of a decode.
 struct Decoded {
   Decoded(const Scene& scene, int64_t count, int64_t masksPerPrompt, int64_t side, int64_t classes)
-      : masks(count * masksPerPrompt * scene.frame().width * scene.frame().height, 9),
+      : words(maskWords(scene.frame().width * scene.frame().height)),
+        maskBits(count * masksPerPrompt * words, kUnwritten),
+        masks(count * masksPerPrompt * scene.frame().width * scene.frame().height, 9),
         logits(count * masksPerPrompt * side * side, NAN),
         iou(count * masksPerPrompt, NAN),
-        semanticMasks(count * scene.frame().width * scene.frame().height, 9),
+        semanticMasks(count * words, kUnwritten),
         semanticLogits(count * side * side, NAN),
         agreement(count * masksPerPrompt, NAN),
         classProbabilities(count * (classes + 1), NAN),
         presence(count * classes, NAN),
-        views{masksPerPrompt,       masks.data(),          logits.data(),    iou.data(),
+        views{masksPerPrompt,       maskBits.data(),       logits.data(),    iou.data(),
               semanticMasks.data(), semanticLogits.data(), agreement.data(), classProbabilities.data(),
-              presence.data()} {}
+              presence.data(),      masks.data()} {}
 
+  static constexpr uint32_t kUnwritten = 0x9a5c3e71;
+  int64_t words;
+  std::vector<uint32_t> maskBits;
   std::vector<uint8_t> masks;
   std::vector<float> logits;
   std::vector<float> iou;
-  std::vector<uint8_t> semanticMasks;
+  std::vector<uint32_t> semanticMasks;
   std::vector<float> semanticLogits;
   std::vector<float> agreement;
   std::vector<float> classProbabilities;
@@ -325,6 +331,7 @@ TEST("on a device masks and numbers are the same as on the host") {
         const std::vector<Decoded> found = run(writeOnDevice);
         for (size_t i = 0; i < expected.size(); ++i) {
           EXPECT_EQUAL(found[i].masks, expected[i].masks);
+          EXPECT_EQUAL(found[i].maskBits, expected[i].maskBits);
           EXPECT_EQUAL(found[i].logits, expected[i].logits);
           EXPECT_EQUAL(found[i].iou, expected[i].iou);
           EXPECT_EQUAL(found[i].semanticMasks, expected[i].semanticMasks);
@@ -401,7 +408,8 @@ TEST("without classes masks alone are decoded, the same") {
   const int conditioned = fake.backend->conditioned;
   const DecodedViews& all = binary.views;
   scene->decode(*fake.model, prompts, nullptr, 8.5f, {3, all.masks, all.logits, all.iou});
-  EXPECT_EQUAL(binary.masks, named.masks);
+  EXPECT_EQUAL(binary.maskBits, named.maskBits);
+  EXPECT_EQUAL(std::count(binary.masks.begin(), binary.masks.end(), 9), static_cast<int64_t>(binary.masks.size()));
   EXPECT_EQUAL(binary.logits, named.logits);
   EXPECT_EQUAL(binary.iou, named.iou);
   EXPECT_EQUAL(fake.backend->conditioned, conditioned);
@@ -419,7 +427,7 @@ TEST("agreement is the IoU of the two decoders' masks") {
   scene->decode(*fake.model, prompt, classes.get(), 0, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 0.0f);
   EXPECT(std::count(decoded.masks.begin(), decoded.masks.end(), 1) == 8000);
-  EXPECT(std::count(decoded.semanticMasks.begin(), decoded.semanticMasks.end(), 0) == 8000);
+  EXPECT_EQUAL(decoded.semanticMasks, std::vector<uint32_t>(8000 / 32));
   scene->decode(*fake.model, prompt, classes.get(), 100, decoded.views);
   EXPECT_EQUAL(decoded.agreement[0], 1.0f);
 }
@@ -496,7 +504,8 @@ TEST("prompts of several callers in one pass give what each gives alone, across 
   EXPECT(fake.backend->chunks.size() > 1 && fake.backend->chunks.size() < chunksAlone);
   EXPECT_EQUAL(std::accumulate(fake.backend->chunks.begin(), fake.backend->chunks.end(), int64_t{0}), 64);
   for (size_t i = 0; i < callers.size(); ++i) {
-    EXPECT(together[i].masks == alone[i].masks && together[i].logits == alone[i].logits);
+    EXPECT(together[i].masks == alone[i].masks && together[i].maskBits == alone[i].maskBits &&
+           together[i].logits == alone[i].logits);
     EXPECT(together[i].iou == alone[i].iou && together[i].agreement == alone[i].agreement);
     EXPECT(together[i].semanticMasks == alone[i].semanticMasks);
     EXPECT(together[i].semanticLogits == alone[i].semanticLogits);

@@ -9,6 +9,7 @@
 #include "engine/device.h"
 #include "engine/model.h"
 #include "engine/scene.h"
+#include "ops/mask_bits.h"
 
 using namespace segsam;
 
@@ -73,7 +74,7 @@ TEST("the host waits once for an image and once for the masks of its prompts") {
   constexpr int64_t kPrompts = 3;
   const std::vector<float> points(kPrompts * 2, 50);
   const std::vector<int32_t> labels(kPrompts, 1);
-  std::vector<uint8_t> masks(kPrompts * 300 * 200), semanticMasks(masks.size());
+  std::vector<uint32_t> masks(kPrompts * maskWords(300 * 200)), semanticMasks(masks.size());
   std::vector<float> logits(kPrompts * 128 * 128), semanticLogits(logits.size());
   std::vector<float> iou(kPrompts), agreement(kPrompts), probabilities(kPrompts * 2), presence(kPrompts);
   const auto decode = [&] {

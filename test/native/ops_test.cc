@@ -312,7 +312,7 @@ TEST("IoU counts non-zero pixels, and is 1 for two empty masks") {
   EXPECT_EQUAL(maskIou(a.data(), empty.data(), 4), 0.0);
 }
 
-TEST("masks of a bit per pixel become bytes, and have the IoU of these") {
+TEST("masks of a bit per pixel become bytes and come from them, and have the IoU of these") {
   std::mt19937 random(12);
   for (const int64_t count : {1, 31, 32, 33, 64, 1000, 4096, 5003}) {
     const int64_t words = (count + 31) / 32;
@@ -328,6 +328,9 @@ TEST("masks of a bit per pixel become bytes, and have the IoU of these") {
       }
       expandBits(bits[mask].data(), count, bytes[mask].data());
       EXPECT_EQUAL(bytes[mask], expected[mask]);
+      std::vector<uint32_t> packed(words, ~0u);
+      packBits(bytes[mask].data(), count, packed.data());
+      EXPECT_EQUAL(packed, bits[mask]);
     }
     EXPECT_EQUAL(bitsIou(bits[0].data(), bits[1].data(), words), maskIou(bytes[0].data(), bytes[1].data(), count));
   }
@@ -374,8 +377,8 @@ TEST("a frame keeps the aspect as SAM does, and never loses an axis") {
 TEST("upscaled masks equal two plain bilinear resizes") {
   std::mt19937 random(11);
   std::normal_distribution<double> normal;
-  const std::vector<std::pair<int64_t, int64_t>> sizes{{1, 1},    {40, 30}, {30, 40}, {7, 100},
-                                                       {200, 10}, {64, 64}, {2000, 1}};
+  const std::vector<std::pair<int64_t, int64_t>> sizes{{1, 1},    {40, 30}, {30, 40},  {7, 100},
+                                                       {200, 10}, {64, 64}, {2000, 1}, {33, 100}};
   for (const auto& [width, height] : sizes) {
     for (const auto mode : {ResizeMode::kLongest, ResizeMode::kStretch}) {
       const int64_t side = 16;
@@ -391,6 +394,13 @@ TEST("upscaled masks equal two plain bilinear resizes") {
         const int64_t split = height / 2;
         upscaler.writeRows(logits.data(), part, 0.25f, split, height, mask.data());
         upscaler.writeRows(logits.data(), part, 0.25f, 0, split, mask.data());
+        std::vector<uint32_t> bits(maskWords(width * height), ~0u);
+        const int64_t blocks = height / 2 / 32 * 32;
+        upscaler.writeBits(logits.data(), part, 0.25f, blocks, height, bits.data());
+        if (blocks > 0) upscaler.writeBits(logits.data(), part, 0.25f, 0, blocks, bits.data());
+        std::vector<uint32_t> packed(bits.size());
+        packBits(mask.data(), width * height, packed.data());
+        EXPECT_EQUAL(bits, packed);
         std::vector<float> upscaled(width * height);
         upscaler.writeLogits(logits.data(), upscaled.data());
 
