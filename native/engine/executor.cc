@@ -129,25 +129,38 @@ Executor::Tasks Executor::takeExpired() {
   return expired;
 }
 
+Executor::Queue::iterator Executor::nextOf(Lane lane) {
+  Queue& queue = queueOf(lane);
+  int& overtaken = overtaken_[static_cast<int>(lane)];
+  const auto isDecode = [](const auto& task) { return task->schedule_.kind == WorkKind::kDecode; };
+  if (isDecode(queue.front())) return queue.begin();
+  const auto decode =
+      overtaken < kDecodesBeforeEncode ? std::find_if(queue.begin(), queue.end(), isDecode) : queue.end();
+  overtaken = decode == queue.end() ? 0 : overtaken + 1;
+  return decode == queue.end() ? queue.begin() : decode;
+}
+
 Executor::Tasks Executor::takeNext() {
-  Queue& interactive = lanes_[static_cast<int>(Lane::kInteractive)];
-  Queue& batch = lanes_[static_cast<int>(Lane::kBatch)];
+  const Queue& interactive = queueOf(Lane::kInteractive);
+  const Queue& batch = queueOf(Lane::kBatch);
   const bool isBatchTurn = interactive.empty() || (!batch.empty() && interactiveRuns_ >= kInteractiveRuns);
   interactiveRuns_ = isBatchTurn || batch.empty() ? 0 : interactiveRuns_ + 1;
 
-  Queue& queue = isBatchTurn ? batch : interactive;
-  Tasks tasks = {std::move(queue.front())};
-  queue.pop_front();
+  const Lane lane = isBatchTurn ? Lane::kBatch : Lane::kInteractive;
+  Queue& queue = queueOf(lane);
+  const auto next = nextOf(lane);
+  Tasks tasks = {std::move(*next)};
+  queue.erase(next);
   const Work& first = *tasks[0]->work_;
   int64_t items = first.items();
-  for (auto next = queue.begin(); next != queue.end();) {
-    const Work& other = *(*next)->work_;
+  for (auto candidate = queue.begin(); candidate != queue.end();) {
+    const Work& other = *(*candidate)->work_;
     if (first.joins(other, items + other.items())) {
       items += other.items();
-      tasks.push_back(std::move(*next));
-      next = queue.erase(next);
+      tasks.push_back(std::move(*candidate));
+      candidate = queue.erase(candidate);
     } else {
-      ++next;
+      ++candidate;
     }
   }
   for (const auto& task : tasks) {

@@ -67,10 +67,13 @@ class Task {
 /// uploads its images or writes its masks to the host. Either may use all cores of the CPU for that.
 ///
 /// Interactive tasks go before those of the batch lane, but while one of these waits, every fifth run is theirs. Within
-/// a lane they start in the order of submission, except that a task takes along what waits in its lane and joins it.
+/// a lane they start in the order of submission, with two exceptions. A task takes along what waits in its lane and
+/// joins it. And a decode goes before encodes, at most four times in a row: it is short, its scene waits in memory, and
+/// a click does not wait for the images of others.
 class Executor {
  public:
   static constexpr int kInteractiveRuns = 4;
+  static constexpr int kDecodesBeforeEncode = 4;
   /// So long after its last task an executor gives back the memory that tasks use again.
   static constexpr std::chrono::milliseconds kIdle{10'000};
 
@@ -116,9 +119,12 @@ class Executor {
   bool mayTake(bool isMain) const;
   /// On how many cores the main thread computes what it took.
   int coresOfMain() const;
-  Queue& queueOf(const Task& task) { return lanes_[static_cast<int>(task.schedule_.lane)]; }
+  Queue& queueOf(Lane lane) { return lanes_[static_cast<int>(lane)]; }
+  Queue& queueOf(const Task& task) { return queueOf(task.schedule_.lane); }
   /// Those whose deadline has passed.
   Tasks takeExpired();
+  /// The task of a lane that is next.
+  Queue::iterator nextOf(Lane lane);
   /// What is computed next, in one pass.
   Tasks takeNext();
 
@@ -129,6 +135,8 @@ class Executor {
   std::array<Queue, kLanes> lanes_;
   /// Since a task of the batch lane had its turn, or none waited.
   int interactiveRuns_ = 0;
+  /// Decodes that went before the encode that is the first of a lane.
+  std::array<int, kLanes> overtaken_{};
   Tasks running_;
   const at::Device device_;
   const int cores_;

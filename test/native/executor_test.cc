@@ -239,6 +239,22 @@ TEST("interactive tasks go before the batch lane, which has every fifth run whil
   EXPECT_EQUAL(order, std::string("iiiibiiiibiib"));
 }
 
+TEST("a decode goes before encodes of its lane, four times in a row") {
+  HeldExecutor held;
+  std::string order;
+  const auto submit = [&](char name, Lane lane, WorkKind kind) {
+    Schedule schedule = inLane(lane);
+    schedule.kind = kind;
+    held.submit(call([&order, name] { order += name; }, schedule));
+  };
+  for (int i = 0; i < 3; ++i) submit('b', Lane::kBatch, WorkKind::kDecode);
+  for (int i = 0; i < 3; ++i) submit('E', Lane::kInteractive, WorkKind::kEncode);
+  for (int i = 0; i < 6; ++i) submit('d', Lane::kInteractive, WorkKind::kDecode);
+  held.finish();
+  // Each fourth run of the interactive lane is followed by one of the batch lane.
+  EXPECT_EQUAL(order, std::string("ddddbEddEbEb"));
+}
+
 TEST("tasks that join run in one pass, in their lane, with no more items than allowed") {
   HeldExecutor held;
   std::vector<std::string> log;
