@@ -4,6 +4,7 @@
 
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace segsam {
 
@@ -25,6 +26,17 @@ class ConstantMover {
   at::Device device_;
   /// By what they were moved from, which lives meanwhile.
   std::unordered_map<const void*, std::pair<at::Tensor, at::Tensor>> tensors_;
+};
+
+/// Makes large constants one tensor that are equal in several graphs of a module: each graph folds for itself what the
+/// module computes of its weights alone, such as the positions of an image. Of constants on the CPU.
+class EqualConstants {
+ public:
+  /// Those of a graph's block and of the blocks in it, by those of the blocks before.
+  void unite(torch::jit::Block& block);
+
+ private:
+  std::vector<at::Tensor> tensors_;
 };
 
 }  // namespace segsam

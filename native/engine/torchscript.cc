@@ -117,10 +117,12 @@ class FrozenModule {
     module_ = torch::jit::freeze_module(module, preserved);
     if (!device.is_cpu()) moveTo(device);
     PackedWeights packed;
+    EqualConstants constants;
     for (const Signature& signature : methods) {
       if (signature.isOptional && !has(signature.method)) continue;
       auto graph = module_.get_method(signature.method).graph();
       torch::jit::OptimizeFrozenGraph(graph);
+      constants.unite(*graph->block());
       if (device.is_cpu()) packLinears(*graph, packed);
     }
   }
