@@ -55,7 +55,8 @@ export class Cancellation {
 
 /**
  * How a job waits for the device. Interactive jobs go before those of the batch lane, but while one of these waits,
- * every fifth run is theirs. The lanes are those of the device: all models of the process share them.
+ * every fifth run is theirs. Within a lane an encode lets others go before it, at most four runs in a row. The lanes are
+ * those of the device: all models of the process share them.
  */
 export interface Schedule {
   priority: 'interactive' | 'batch'
@@ -266,8 +267,8 @@ export interface DecodeOptions {
   /** Logits above this value are foreground (SAM: 0). */
   threshold: number
   /**
-   * Pre-allocated result for `masks`, of exactly that length. On a `SharedArrayBuffer` it is written in place while the
-   * promise is pending, else filled when it resolves.
+   * Memory for the bytes of `masks` besides: P * M * H * W of 0 and 1. On a `SharedArrayBuffer` it is written in place
+   * while the promise is pending, else filled when it resolves.
    */
   out: Uint8Array | null
 }
@@ -297,7 +298,7 @@ export interface Decoded {
 export class MaskBits {
   private constructor()
   /** Masks from `begin` to before `end`, as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, `OUT_OF_MEMORY` */
-  slice(begin: number, end: number): Uint8Array
+  bytes(begin: number, end: number): Uint8Array
 }
 
 /** float32 values, row-major, in native memory that is freed with this object. */
@@ -346,18 +347,17 @@ export function decompressRle(text: string): Uint32Array
 export function maskPolygons(mask: Uint8Array, width: number, height: number): { ring: Float64Array; hole: boolean }[]
 /** Intersection over union; 1 where both are empty. */
 export function maskIou(a: Uint8Array, b: Uint8Array): number
-/** (count, side, side) logits to (count, height, width) masks at the original size, as a decode does it. */
-export function upscaleMasks(
+/** Pixels of the mask that a decode makes of (side, side) logits at the original size. */
+export function upscaledArea(
   logits: Float32Array,
-  count: number,
   side: number,
   width: number,
   height: number,
   imageSize: number,
   resizeMode: 'longest' | 'stretch',
   threshold: number,
-): Uint8Array
-/** (side, side) logits to (height, width) logits at the original size: those that `upscaleMasks` compares with the threshold. */
+): number
+/** (side, side) logits to (height, width) logits at the original size: those that a decode compares with the threshold. */
 export function upscaleLogits(
   logits: Float32Array,
   side: number,

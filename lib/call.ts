@@ -8,7 +8,8 @@ import { SegSamError, unexpected } from './errors.js'
 export interface CallOptions {
   /**
    * `interactive` (default) goes before `batch`. Batch work does not starve: while some of it waits, every fifth run of
-   * the model is batch work. All models on a device share its queue.
+   * the model is batch work. Within either, images to encode let others go before them, four runs in a row at most. All
+   * models on a device share its queue.
    */
   priority?: 'interactive' | 'batch'
   /**

@@ -45,11 +45,9 @@ export class Mask {
   readonly width: number
   readonly height: number
   /**
-   * Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). A mask of a hit is kept
-   * with a bit a pixel until its `data` is first read, which also its methods do: then it is made, in memory of its own.
-   * With `out` it is a view into that.
-   *
-   * @throws SegSamError `OUT_OF_MEMORY` when first read
+   * Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). The mask of a hit is kept
+   * as bits. Its bytes are made, in memory of their own, when `data`, `area`, `bbox` or a method first needs them, which
+   * throws `OUT_OF_MEMORY` where there is none, and are kept. With `out`, `data` is a view into that.
    */
   declare readonly data: Uint8Array
   #stats: { area: number; bbox: BoundingBox | null } | undefined

@@ -1,4 +1,4 @@
-import type { Decoded, DecodeOptions, PromptBatch } from '../binding.js'
+import type { Decoded, DecodeOptions, Logits, MaskBits, PromptBatch } from '../binding.js'
 import { abortable } from './abort.js'
 import type { Manifest } from './bundle.js'
 import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
@@ -119,9 +119,6 @@ export const PRESENCE_THRESHOLD = 0.5
 
 /** What an untrained bundle says of the class of an object. */
 const UNNAMED = { label: null, labelReason: 'untrained' as const, candidates: [], others: [] }
-
-/** Of one result: the longest typed array that the addon makes, the same in every version of Node. */
-const MAX_BYTES = 2 ** 32 - 1
 
 /** An image, encoded once, against which any number of prompts is decoded. Made by `model.encode`. */
 export class Scene {
@@ -383,7 +380,7 @@ export class Scene {
         const target = out?.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
         if (target && !inPlace) {
           const { masks, masksPerPrompt } = decoded
-          target.set(masks.slice(place * masksPerPrompt, (place + 1) * masksPerPrompt))
+          target.set(masks.bytes(place * masksPerPrompt, (place + 1) * masksPerPrompt))
         }
         hits[index] = this.#hit(decoded, place, classes, target)
       }
@@ -396,15 +393,6 @@ export class Scene {
     checkThreshold(threshold)
     const { width, height } = this
     const bytes = prompts * (multimask ? 3 : 1) * width * height
-    if (bytes > MAX_BYTES) {
-      throw unexpected(
-        'INVALID_ARGUMENT',
-        'the size of the masks',
-        bytes,
-        `at most ${MAX_BYTES} bytes a call`,
-        `Segment fewer of the ${prompts} prompts at a time, or without multimask.`,
-      )
-    }
     if (out !== undefined && !(out instanceof Uint8Array && out.length === bytes)) {
       throw unexpected(
         'INVALID_ARGUMENT',
@@ -429,21 +417,16 @@ export class Scene {
     const perPrompt = decoded.masksPerPrompt
     const low = this.#manifest.mask_size ** 2
     const trained = this.#manifest.semantic === 'trained'
-    // What is read later holds these alone.
-    const { masks, semanticMasks, logits, semanticLogits } = decoded
     const proposals = Array.from({ length: perPrompt }, (_, m): MaskProposal => {
       const row = place * perPrompt + m
-      return lazily(
-        {
-          mask: out
-            ? new Mask(width, height, out.subarray(m * pixels, (m + 1) * pixels))
-            : new Mask(width, height, () => masks.slice(row, row + 1)),
-          predictedIou: decoded.iou[row]!,
-          agreement: trained ? decoded.agreement[row]! : null,
-        },
-        'logits',
-        () => logits.slice(row * low, (row + 1) * low),
-      )
+      const proposal = {
+        mask: out
+          ? new Mask(width, height, out.subarray(m * pixels, (m + 1) * pixels))
+          : maskOf(this, decoded.masks, row),
+        predictedIou: decoded.iou[row]!,
+        agreement: trained ? decoded.agreement[row]! : null,
+      }
+      return withLogits(proposal, 'logits', decoded.logits, row * low, low)
     })
     const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
     const { mask, predictedIou, agreement } = best
@@ -452,13 +435,13 @@ export class Scene {
       predictedIou,
       agreement,
       masks: proposals,
-      semanticMask: trained ? new Mask(width, height, () => semanticMasks.slice(place, place + 1)) : null,
+      semanticMask: trained ? maskOf(this, decoded.semanticMasks, place) : null,
       ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
     }
-    const withLogits = lazily(hit, 'logits', () => best.logits)
-    return lazily(withLogits, 'semanticLogits', () =>
-      trained ? semanticLogits.slice(place * low, (place + 1) * low) : null,
-    )
+    const ofBest = withLogitsOf(hit, best)
+    return trained
+      ? withLogits(ofBest, 'semanticLogits', decoded.semanticLogits, place * low, low)
+      : Object.assign(ofBest, { semanticLogits: null })
   }
 
   #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
@@ -475,6 +458,27 @@ export class Scene {
       others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
     }
   }
+}
+
+// Functions of their own, as closures of one function hold what any of them needs: a mask that is kept and not yet read
+// keeps the bits of its call, but not the logits, and these not the masks.
+
+function maskOf({ width, height }: Scene, bits: MaskBits, index: number): Mask {
+  return new Mask(width, height, () => bits.bytes(index, index + 1))
+}
+
+function withLogits<T extends object, Name extends string>(
+  target: T,
+  name: Name,
+  logits: Logits,
+  begin: number,
+  length: number,
+) {
+  return lazily(target, name, (): MaskLogits => logits.slice(begin, begin + length))
+}
+
+function withLogitsOf<T extends object>(target: T, best: MaskProposal) {
+  return lazily(target, 'logits', () => best.logits)
 }
 
 function checkThreshold(threshold: number) {

@@ -51,7 +51,7 @@ const functionCalls: { [K in FunctionName]: Parameters<Addon[K]> } = {
   decompressRle: ['121'],
   maskPolygons: [mask, 2, 2],
   maskIou: [mask, mask],
-  upscaleMasks: [new Float32Array(4), 1, 2, 3, 3, 4, 'longest', 0],
+  upscaledArea: [new Float32Array(4), 2, 3, 3, 4, 'longest', 0],
   upscaleLogits: [new Float32Array(4), 2, 3, 3, 4, 'longest'],
 }
 
@@ -141,7 +141,7 @@ const calls = {
   ClassSet: { dispose: (): [] => [] },
   Cancellation: { cancel: (): [boolean] => [false] },
   Logits: { slice: (): [number, number] => [1, 3] },
-  MaskBits: { slice: (): [number, number] => [0, 1] },
+  MaskBits: { bytes: (): [number, number] => [0, 1] },
 }
 
 /** Notes which properties the addon reads. */
@@ -225,6 +225,32 @@ describe('every declared argument is needed', () => {
     })
     const load = declared.classes.get('Model')!.members.filter(ts.isMethodDeclaration).find(isStatic)!
     expect(requiredOf(load)).toBe(2)
+  })
+})
+
+describe('parts of a result', () => {
+  it('lie within it', () => {
+    const { masks, semanticMasks, logits } = decoded
+    const pixels = scene.width * scene.height
+    expect(masks.bytes(0, 1)).toHaveLength(pixels)
+    expect(masks.bytes(1, 1)).toHaveLength(0)
+    expect(semanticMasks.bytes(0, 1)).toHaveLength(pixels)
+    for (const [begin, end] of [
+      [-1, 1],
+      [1, 0],
+      [0, 2],
+      [2, 2],
+      [0.5, 1],
+    ] as const) {
+      expect(() => masks.bytes(begin, end)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    }
+    for (const [begin, end] of [
+      [-1, 1],
+      [1, 0],
+      [0, 1e9],
+    ] as const) {
+      expect(() => logits.slice(begin, end)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    }
   })
 })
 

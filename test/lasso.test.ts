@@ -92,13 +92,13 @@ describe('a lasso becomes a mask prompt', () => {
         [0.5 * width, 0.95 * height],
       ]
       const logits = lassoLogits(lasso, { ...size, imageSize: 256, maskSize: 128 })!
-      const mask = addon().upscaleMasks(logits, 1, 128, width, height, 256, resizeMode, 0)
+      const upscaled = addon().upscaleLogits(logits, 128, width, height, 256, resizeMode)
       const cell = Math.max(width, height) / 128
       const wrong = Array.from(
         { length: width * height },
         (_, i) => [i % width, Math.floor(i / width)] as const,
       ).filter(
-        ([x, y], i) => (mask[i] === 1) !== (winding(x, y, lasso) !== 0) && distanceToLine(x, y, lasso) > 1.5 * cell,
+        ([x, y], i) => upscaled[i]! > 0 !== (winding(x, y, lasso) !== 0) && distanceToLine(x, y, lasso) > 1.5 * cell,
       )
       expect(wrong, `${width} x ${height}, ${resizeMode}`).toEqual([])
     }

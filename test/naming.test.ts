@@ -1,3 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import type { Decoded, MaskBits } from '../binding.js'
 import type { Manifest } from '../lib/bundle.js'
@@ -12,30 +15,59 @@ const cards = [
   { id: 'bar', name: 'Bar', sentences: [] },
 ]
 
-/** A scene of one pixel whose decoders say what a test wants them to. */
-async function named(
-  classProbabilities: number[],
-  presence: number[],
-  semantic: Manifest['semantic'] = 'trained',
-): Promise<Hit> {
-  const background = { slice: (begin: number, end: number) => new Uint8Array(end - begin) } as MaskBits
-  const decoded: Decoded = {
+/** What the decoders say of one prompt in an image of one pixel. */
+function decodedAs(classProbabilities: number[], presence: number[]): Decoded {
+  const background = () => ({ bytes: (begin: number, end: number) => new Uint8Array(end - begin) }) as MaskBits
+  return {
     masksPerPrompt: 1,
-    masks: background,
+    masks: background(),
     logits: new Float32Array(1),
     iou: new Float32Array(1),
-    semanticMasks: background,
+    semanticMasks: background(),
     semanticLogits: new Float32Array(1),
     agreement: Float32Array.of(1),
     classProbabilities: Float32Array.from(classProbabilities),
     presence: Float32Array.from(presence),
   }
-  const native = { width: 1, height: 1, disposed: false, decode: async () => decoded } as unknown as PlacedScene
+}
+
+async function hitOf(decoded: Decoded, semantic: Manifest['semantic'] = 'trained'): Promise<Hit> {
+  let answer: Decoded | null = decoded
+  const decode = async () => {
+    const once = answer
+    answer = null
+    return once
+  }
+  const native = { width: 1, height: 1, disposed: false, decode } as unknown as PlacedScene
   const book = { select: async () => ({ cards, vectors: {} }) } as unknown as ClassBook
   const scene = new Scene(native, { mask_size: 1, semantic } as Manifest, book, anyOrigin)
   const [hit] = await scene.segment([{ points: [{ x: 0, y: 0 }] }], { multimask: false })
   return hit!
 }
+
+function named(classProbabilities: number[], presence: number[], semantic?: Manifest['semantic']): Promise<Hit> {
+  return hitOf(decodedAs(classProbabilities, presence), semantic)
+}
+
+it('a mask that is kept holds neither logits nor anything else of its call', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect: () => void = runInNewContext('gc')
+  const call = async () => {
+    const decoded = decodedAs([1, 0, 0, 0], [0, 0, 0])
+    const others = [decoded, decoded.logits, decoded.semanticLogits, decoded.semanticMasks].map(
+      (each) => new WeakRef(each),
+    )
+    const { mask } = await hitOf(decoded)
+    return { mask, others }
+  }
+  const { mask, others } = await call()
+  for (let i = 0; i < 20 && others.some((each) => each.deref()); i++) {
+    await setImmediate()
+    collect()
+  }
+  expect(others.map((each) => each.deref())).toEqual([undefined, undefined, undefined, undefined])
+  expect(mask.data).toEqual(new Uint8Array(1))
+})
 
 describe('what a hit is called', () => {
   it('is nothing where the semantic part is untrained, however sure its numbers look', async () => {

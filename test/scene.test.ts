@@ -62,11 +62,18 @@ describe('a hit', () => {
 
   it('has as its mask the low-resolution logits, upscaled and cut at the threshold', async () => {
     const manifest = model.info
+    const lowLogits = (await scene.segment([click], { multimask: false }))[0]!.logits
     for (const threshold of [0, 0.01, -0.02]) {
-      const [hit] = (await scene.segment([box], { threshold })) as [Hit]
+      const hits = await scene.segment([box, click, { ...box, mask: lowLogits }], { threshold })
       const { maskSize, imageSize, resizeMode } = manifest
-      const upscaled = addon().upscaleMasks(hit.logits, 1, maskSize, width, height, imageSize, resizeMode, threshold)
-      expect(hit.mask.data).toEqual(upscaled)
+      const drawn = hits.flatMap(({ masks, semanticMask, semanticLogits }) => [
+        ...masks,
+        { mask: semanticMask!, logits: semanticLogits! },
+      ])
+      for (const { mask, logits } of drawn) {
+        const upscaled = addon().upscaleLogits(logits, maskSize, width, height, imageSize, resizeMode)
+        expect(mask.data).toEqual(Uint8Array.from(upscaled, (logit) => (logit > Math.fround(threshold) ? 1 : 0)))
+      }
     }
   })
 
@@ -107,6 +114,15 @@ describe('a hit', () => {
     structuredClone(hit!.mask.data, { transfer: [hit!.mask.data.buffer as ArrayBuffer] })
     expect(other!.mask.data).toEqual(kept)
     expect(() => hit!.mask.toRLE()).toThrow(SegSamError)
+  })
+
+  it('gives masks that can be read when the scene is gone', async () => {
+    const other = await model.encode(discImage(width, height))
+    const [expected] = await other.segment([box])
+    const data = [expected!.mask.data.slice(), expected!.semanticMask!.data.slice()]
+    const [hit] = await other.segment([box])
+    other.dispose()
+    expect([hit!.mask.data, hit!.semanticMask!.data]).toEqual(data)
   })
 
   it('gives logits that refine the next prompt', async () => {

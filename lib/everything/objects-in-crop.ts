@@ -88,7 +88,8 @@ async function keptMask(
   const agreement = options.semantic === 'trained' ? decoded.agreement[row]! : null
   if (options.predIouThresh > 0 && !(predictedIou > options.predIouThresh)) return null
   if (agreement !== null && (2 * agreement) / (1 + agreement) < options.diceThresh) return null
-  const pixels = decoded.masks.slice(row, row + 1)
+  const pixels = decoded.masks.bytes(row, row + 1)
+  await setImmediate()
   const { area, bbox } = addon().maskStats(pixels, width, height)
   await setImmediate()
   if (!bbox || !isWhole(bbox)) return null
@@ -107,9 +108,7 @@ async function stabilityOf(decoder: Decoder, { logits }: Decoded, row: number, o
   const { width, height, maskSize, imageSize, resizeMode } = decoder
   const low = logits.slice(row * maskSize ** 2, (row + 1) * maskSize ** 2)
   const areaAbove = async (threshold: number) => {
-    const mask = addon().upscaleMasks(low, 1, maskSize, width, height, imageSize, resizeMode, threshold)
-    await setImmediate()
-    const { area } = addon().maskStats(mask, width, height)
+    const area = addon().upscaledArea(low, maskSize, width, height, imageSize, resizeMode, threshold)
     await setImmediate()
     return area
   }

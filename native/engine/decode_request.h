@@ -17,13 +17,13 @@ struct PromptBatch {
 };
 
 /// Where a decode writes, not owned; shapes as in binding.d.ts with M = `masksPerPrompt`, masks as bits
-/// (ops/mask_bits.h). Without classes nothing is written from `semanticMasks` on.
+/// (ops/mask_bits.h). Without classes nothing is written from `semanticMasks` to `presence`.
 struct DecodedViews {
   int64_t masksPerPrompt;
   /// (P, M, words)
-  uint32_t* masks;
-  float* logits;
-  float* iou;
+  uint32_t* masks = nullptr;
+  float* logits = nullptr;
+  float* iou = nullptr;
   /// (P, words)
   uint32_t* semanticMasks = nullptr;
   float* semanticLogits = nullptr;

@@ -131,13 +131,17 @@ Executor::Tasks Executor::takeExpired() {
 
 Executor::Queue::iterator Executor::nextOf(Lane lane) {
   Queue& queue = queueOf(lane);
-  int& overtaken = overtaken_[static_cast<int>(lane)];
-  const auto isDecode = [](const auto& task) { return task->schedule_.kind == WorkKind::kDecode; };
-  if (isDecode(queue.front())) return queue.begin();
-  const auto decode =
-      overtaken < kDecodesBeforeEncode ? std::find_if(queue.begin(), queue.end(), isDecode) : queue.end();
-  overtaken = decode == queue.end() ? 0 : overtaken + 1;
-  return decode == queue.end() ? queue.begin() : decode;
+  Overtaken& overtaken = overtaken_[static_cast<int>(lane)];
+  const auto isOther = [](const auto& task) {
+    return task->schedule_.kind != WorkKind::kEncode || !task->schedule_.traffic;
+  };
+  if (isOther(queue.front())) return queue.begin();
+  if (overtaken.encode != queue.front().get()) overtaken = {queue.front().get(), 0};
+  const auto other =
+      overtaken.runs < kRunsBeforeEncode ? std::find_if(queue.begin(), queue.end(), isOther) : queue.end();
+  if (other == queue.end()) return queue.begin();
+  ++overtaken.runs;
+  return other;
 }
 
 Executor::Tasks Executor::takeNext() {

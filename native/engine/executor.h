@@ -27,7 +27,7 @@ struct Schedule {
   /// A task that has not started by then never does.
   std::optional<Clock::time_point> deadline;
   WorkKind kind = WorkKind::kEncode;
-  /// Of the model that it is for; null: the task is neither limited nor counted.
+  /// Of the model that it is for; null: the task is neither limited nor counted, whatever its kind.
   std::shared_ptr<Traffic> traffic;
   /// Whether the traffic's limit holds for it.
   bool limited = true;
@@ -68,12 +68,12 @@ class Task {
 ///
 /// Interactive tasks go before those of the batch lane, but while one of these waits, every fifth run is theirs. Within
 /// a lane they start in the order of submission, with two exceptions. A task takes along what waits in its lane and
-/// joins it. And a decode goes before encodes, at most four times in a row: it is short, its scene waits in memory, and
-/// a click does not wait for the images of others.
+/// joins it. And an encode lets others go before it, at most four runs in a row: a decode is short, its scene takes
+/// memory until then, and a click does not wait for the images of others.
 class Executor {
  public:
   static constexpr int kInteractiveRuns = 4;
-  static constexpr int kDecodesBeforeEncode = 4;
+  static constexpr int kRunsBeforeEncode = 4;
   /// So long after its last task an executor gives back the memory that tasks use again.
   static constexpr std::chrono::milliseconds kIdle{10'000};
 
@@ -135,8 +135,13 @@ class Executor {
   std::array<Queue, kLanes> lanes_;
   /// Since a task of the batch lane had its turn, or none waited.
   int interactiveRuns_ = 0;
-  /// Decodes that went before the encode that is the first of a lane.
-  std::array<int, kLanes> overtaken_{};
+  struct Overtaken {
+    /// The encode that is the first of its lane; compared alone.
+    const Task* encode = nullptr;
+    /// Runs that went before it.
+    int runs = 0;
+  };
+  std::array<Overtaken, kLanes> overtaken_;
   Tasks running_;
   const at::Device device_;
   const int cores_;

@@ -10,8 +10,9 @@ namespace segsam {
 
 namespace {
 
-/// What one thread writes or reads at a time.
+/// What one thread writes or reads at a time. Of bytes of masks, whole words.
 constexpr int64_t kBytesOfTask = int64_t{128} << 10;
+static_assert(kBytesOfTask % kMaskPixelsOfWord == 0);
 
 /// IoU of masks (P, M, words) with semantic masks (P, words): (P, M).
 void writeAgreement(const DecodedViews& out, int64_t masks, int64_t pixels) {

@@ -60,7 +60,7 @@ bool DecodeWork::joins(const Work& other, int64_t total) const {
 }
 
 DecodeRequest DecodeWork::request() {
-  // Most callers read few of them or none: libtorch's memory is used again, that of JavaScript new in each call.
+  // Most callers read few masks and logits: libtorch's memory is used again, that of JavaScript new in each call.
   const int64_t side = model_->options().maskSize;
   const int64_t words = maskWords(scene_->frame().width * scene_->frame().height);
   const int64_t masks = prompts_.count * out_.masksPerPrompt;

@@ -11,8 +11,9 @@ namespace {
 
 /// Who uses many scenes disposes of them. 75 of the default model, 36 of SAM's ViT-B at 1024² in bf16.
 constexpr int64_t kUntoldOfScenes = int64_t{256} << 20;
-/// Masks and logits. Those of 200 clicks on the default model, by when the collector has mostly come for their masks, without marking the
-/// whole heap. So many bytes may be held longer than V8 would hold them, in each JavaScript thread.
+/// Masks and logits. Those of 200 clicks of one mask at 256² on the default model, by when the collector has mostly
+/// come by itself, without marking the whole heap. So many bytes may be held longer than V8 would hold them, in each
+/// JavaScript thread.
 constexpr int64_t kUntoldOfResults = int64_t{32} << 20;
 
 }  // namespace

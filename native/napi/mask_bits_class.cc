@@ -24,7 +24,7 @@ struct MaskBitsObject {
   HostMemory memory;
 };
 
-Napi::Value slice(const Napi::CallbackInfo& info) {
+Napi::Value bytes(const Napi::CallbackInfo& info) {
   const MaskBitsObject& masks = unwrap<MaskBitsObject>(info.This());
   const int64_t begin = readInteger(info[0], "begin", 0, masks.bits.size(0), kInvalidArgument);
   const int64_t end = readInteger(info[1], "end", begin, masks.bits.size(0), kInvalidArgument);
@@ -44,7 +44,7 @@ struct WrappedType<MaskBitsObject> {
   static constexpr napi_type_tag kTag = {0x3c81e5d09ab74f26, 0xa47d20f18e6b3c59};
 };
 
-Napi::Function maskBitsClass(Napi::Env env) { return defineClass<MaskBitsObject>(env, {method("slice", slice)}); }
+Napi::Function maskBitsClass(Napi::Env env) { return defineClass<MaskBitsObject>(env, {method("bytes", bytes)}); }
 
 Napi::Object makeMaskBits(Napi::Env env, const at::Tensor& bits, int64_t pixels) {
   return wrap(Environment::of(env).maskBits, std::make_unique<MaskBitsObject>(env, bits, pixels));

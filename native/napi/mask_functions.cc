@@ -16,7 +16,6 @@ namespace segsam {
 
 namespace {
 
-constexpr int64_t kMaxCount = 0x7fffffff;
 constexpr int64_t kMaxArea = int64_t{1} << 53;
 
 struct Size {
@@ -135,20 +134,11 @@ MaskUpscaler readUpscaler(const Napi::CallbackInfo& info, size_t first) {
   return MaskUpscaler(side, Frame::of(size.width, size.height, imageSize, readResizeMode(info[first + 4])));
 }
 
-Napi::Value upscaleMasksFunction(const Napi::CallbackInfo& info) {
-  const int64_t count = readInteger(info[1], "count", 1, kMaxCount);
-  const MaskUpscaler upscaler = readUpscaler(info, 2);
-  const Frame& frame = upscaler.frame();
-  const auto threshold = static_cast<float>(readNumber(info[7], "threshold"));
-  const int64_t pixels = product(frame.width, frame.height);
-  const NewArray<uint8_t> masks = newArray<uint8_t>(info.Env(), product(count, pixels));
-  const int64_t low = upscaler.logitsSide() * upscaler.logitsSide();
-  const auto logits = readArray<float>(info[0], "logits", product(count, low));
-  for (int64_t i = 0; i < count; ++i) {
-    const float* own = logits.elements + i * low;
-    upscaler.writeRows(own, upscaler.partOf(own, threshold), threshold, 0, frame.height, masks.elements + i * pixels);
-  }
-  return masks.value;
+Napi::Value upscaledAreaFunction(const Napi::CallbackInfo& info) {
+  const MaskUpscaler upscaler = readUpscaler(info, 1);
+  const auto threshold = static_cast<float>(readNumber(info[6], "threshold"));
+  const auto logits = readArray<float>(info[0], "logits", upscaler.logitsSide() * upscaler.logitsSide());
+  return Napi::Number::New(info.Env(), static_cast<double>(upscaler.areaAbove(logits.elements, threshold)));
 }
 
 Napi::Value upscaleLogitsFunction(const Napi::CallbackInfo& info) {
@@ -180,7 +170,7 @@ void addMaskFunctions(Napi::Env env, Napi::Object exports) {
   add<decompressRleFunction>(env, exports, "decompressRle");
   add<maskPolygonsFunction>(env, exports, "maskPolygons");
   add<maskIouFunction>(env, exports, "maskIou");
-  add<upscaleMasksFunction>(env, exports, "upscaleMasks");
+  add<upscaledAreaFunction>(env, exports, "upscaledArea");
   add<upscaleLogitsFunction>(env, exports, "upscaleLogits");
 }
 

@@ -94,7 +94,7 @@ void deliver(const uint8_t* staged, int64_t length, const Napi::Value& out) {
 
 /// The arrays of a decode that JavaScript sees, in the order in which the job keeps them. The caller's follows, if
 /// there is one.
-enum Result { kIou, kAgreement, kClassProbabilities, kPresence, kResults };
+enum Result { kIou, kAgreement, kClassProbabilities, kPresence, kResults, kOut = kResults };
 
 constexpr const char* kResultNames[] = {"iou", "agreement", "classProbabilities", "presence"};
 static_assert(std::size(kResultNames) == kResults);
@@ -152,18 +152,18 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     const auto presence = newArray<float>(env, classes ? product(count, classes->size) : 0);
     std::vector<Napi::Value> kept{iou.value, agreement.value, classProbabilities.value, presence.value};
     if (hasOut) kept.push_back(options.out);
-    const DecodedViews views{options.masksPerPrompt,
-                             /*masks=*/nullptr,
-                             /*logits=*/nullptr,         iou.elements,
-                             /*semanticMasks=*/nullptr,
-                             /*semanticLogits=*/nullptr, agreement.elements, classProbabilities.elements,
-                             presence.elements,          maskBytes};
+    const DecodedViews views{.masksPerPrompt = options.masksPerPrompt,
+                             .iou = iou.elements,
+                             .agreement = agreement.elements,
+                             .classProbabilities = classProbabilities.elements,
+                             .presence = presence.elements,
+                             .maskBytes = maskBytes};
     const auto work = std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views);
     return Job::start(
         env, object.model->executor(), info[4], work, schedule,
         [work, staging, pixels, maskPixels, masksPerPrompt = options.masksPerPrompt](
             Napi::Env resultEnv, const Job::Kept& arrays) -> Napi::Value {
-          if (staging) deliver(staging.get(), maskPixels, arrays[kResults].Value());
+          if (staging) deliver(staging.get(), maskPixels, arrays[kOut].Value());
           const auto decoded = Napi::Object::New(resultEnv);
           decoded.Set("masksPerPrompt", Napi::Number::New(resultEnv, static_cast<double>(masksPerPrompt)));
           for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], arrays[i].Value());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace segsam {
 
@@ -22,6 +23,8 @@ struct Box {
   int64_t y1;
 
   void include(int64_t x, int64_t y);
+  int64_t width() const { return x1 - x0 + 1; }
+  int64_t height() const { return y1 - y0 + 1; }
 };
 
 struct MaskStats {
@@ -31,6 +34,12 @@ struct MaskStats {
 };
 
 MaskStats maskStats(const Mask& mask);
+
+/// Those of `count` pixels that are set.
+int64_t countSet(const uint8_t* pixels, int64_t count);
+
+/// The pixels within a box, side by side.
+std::vector<uint8_t> cropped(const Mask& mask, const Box& box);
 
 /// Intersection over union of two masks of `size` pixels; 1 where both are empty.
 double maskIou(const uint8_t* a, const uint8_t* b, int64_t size);

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "ops/components.h"
@@ -80,9 +81,7 @@ double signedArea(const std::vector<double>& ring) {
   return sum;
 }
 
-}  // namespace
-
-std::vector<Polygon> maskPolygons(const Mask& mask) {
+std::vector<Polygon> polygonsOf(const Mask& mask) {
   std::vector<int32_t> labels(mask.size());
   std::vector<std::vector<Polygon>> byComponent(connectedComponents(mask, Connectivity::kFour, labels.data()).size());
   Tracer tracer(mask);
@@ -97,6 +96,23 @@ std::vector<Polygon> maskPolygons(const Mask& mask) {
   std::vector<Polygon> polygons;
   for (auto& component : byComponent) {
     for (auto& polygon : component) polygons.push_back(std::move(polygon));
+  }
+  return polygons;
+}
+
+}  // namespace
+
+std::vector<Polygon> maskPolygons(const Mask& mask) {
+  const std::optional<Box> box = maskStats(mask).box;
+  if (!box) return {};
+  // Of a large image an object mostly has a small part.
+  const std::vector<uint8_t> pixels = cropped(mask, *box);
+  std::vector<Polygon> polygons = polygonsOf({pixels.data(), box->width(), box->height()});
+  for (Polygon& polygon : polygons) {
+    for (size_t i = 0; i < polygon.ring.size(); i += 2) {
+      polygon.ring[i] += static_cast<double>(box->x0);
+      polygon.ring[i + 1] += static_cast<double>(box->y0);
+    }
   }
   return polygons;
 }

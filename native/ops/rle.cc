@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <utility>
 
 #include "error.h"
 
@@ -14,6 +16,42 @@ constexpr int64_t kPayload = 0x1f;
 constexpr int64_t kSign = 0x10;
 constexpr int64_t kContinues = 0x20;
 
+/// Notes the columns in which one row of pixels has foreground and the other has not.
+template <class Note>
+void eachDifference(const uint8_t* a, const uint8_t* b, int64_t width, const Note& note) {
+  constexpr int64_t kBlock = 64;
+  for (int64_t first = 0; first < width; first += kBlock) {
+    const int64_t last = std::min(first + kBlock, width);
+    uint8_t differ = 0;
+    for (int64_t x = first; x < last; ++x) differ |= static_cast<uint8_t>((a[x] != 0) != (b[x] != 0));
+    if (differ == 0) continue;
+    for (int64_t x = first; x < last; ++x) {
+      if ((a[x] != 0) != (b[x] != 0)) note(x);
+    }
+  }
+}
+
+/// The positions of pixels that differ from the one before, going down the columns; before the first is background.
+/// Found row by row, as memory lies, and put in the order of columns: they are few.
+std::vector<uint32_t> changesByColumn(const Mask& mask) {
+  const auto row = [&](int64_t y) { return mask.pixels + y * mask.width; };
+  // Above the first row of a column lies the last one of the column before.
+  std::vector<uint8_t> above(mask.width);
+  std::copy_n(row(mask.height - 1), mask.width - 1, above.data() + 1);
+  std::vector<std::pair<uint32_t, uint32_t>> found;
+  std::vector<size_t> next(mask.width + 1);
+  for (int64_t y = 0; y < mask.height; ++y) {
+    eachDifference(y == 0 ? above.data() : row(y - 1), row(y), mask.width, [&](int64_t x) {
+      found.emplace_back(static_cast<uint32_t>(x), static_cast<uint32_t>(y));
+      ++next[x + 1];
+    });
+  }
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<uint32_t> changes(found.size());
+  for (const auto& [x, y] : found) changes[next[x]++] = static_cast<uint32_t>(x * mask.height + y);
+  return changes;
+}
+
 }  // namespace
 
 std::vector<uint32_t> encodeRle(const Mask& mask) {
@@ -21,20 +59,12 @@ std::vector<uint32_t> encodeRle(const Mask& mask) {
     throw Error(kInvalidArgument, "Expected a mask of at most 4294967295 pixels, got " + std::to_string(mask.size()));
   }
   std::vector<uint32_t> counts;
-  bool current = false;
-  uint32_t run = 0;
-  for (int64_t x = 0; x < mask.width; ++x) {
-    for (int64_t y = 0; y < mask.height; ++y) {
-      const bool pixel = mask.pixels[y * mask.width + x] != 0;
-      if (pixel != current) {
-        counts.push_back(run);
-        run = 0;
-        current = pixel;
-      }
-      ++run;
-    }
+  uint32_t begin = 0;
+  for (const uint32_t change : changesByColumn(mask)) {
+    counts.push_back(change - begin);
+    begin = change;
   }
-  counts.push_back(run);
+  counts.push_back(static_cast<uint32_t>(mask.size()) - begin);
   return counts;
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
+#include "ops/mask.h"
 #include "ops/mask_bits.h"
 #include "ops/vector_loops.h"
 
@@ -183,40 +185,36 @@ void MaskUpscaler::eachRow(const float* logits, const Part& part, int64_t begin,
   for (int64_t y = rows.begin; y < rows.end; ++y) write(y, outputs.at(y));
 }
 
-void MaskUpscaler::writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
-                             uint8_t* mask) const {
-  const auto clear = [&](int64_t first, int64_t last) { std::fill(mask + first, mask + last, uint8_t{0}); };
-  const int64_t width = frame_.width;
-  clear(begin * width, std::clamp(part.rows.begin, begin, end) * width);
-  clear(std::clamp(part.rows.end, begin, end) * width, end * width);
-  eachRow(logits, part, begin, end, [&](int64_t y, const Between& rows) {
-    clear(y * width, y * width + part.columns.begin);
-    compare(rows, part.columns.size(), threshold, mask + y * width + part.columns.begin);
-    clear(y * width + part.columns.end, (y + 1) * width);
-  });
-}
-
 void MaskUpscaler::writeBits(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
                              uint32_t* mask) const {
   // So many rows are whole words, wherever the rows among them end.
   constexpr int64_t kRows = kMaskPixelsOfWord;
   const int64_t width = frame_.width;
   std::fill(mask + begin / kRows * width, mask + maskWords(end * width), 0u);
+  // The rows from `first` on.
   std::vector<uint8_t> block;
   int64_t first = begin;
-  const auto pack = [&] {
-    if (block.empty()) return;
-    packBits(block.data(), std::min(kRows, end - first) * width, mask + first / kRows * width);
-  };
+  const auto pack = [&] { packBits(block.data(), std::ssize(block), mask + first / kRows * width); };
   eachRow(logits, part, begin, end, [&](int64_t y, const Between& rows) {
     if (block.empty() || y >= first + kRows) {
       pack();
-      block.assign(kRows * width, 0);
       first = y / kRows * kRows;
+      block.assign(std::min(kRows, end - first) * width, 0);
     }
     compare(rows, part.columns.size(), threshold, block.data() + (y - first) * width + part.columns.begin);
   });
   pack();
+}
+
+int64_t MaskUpscaler::areaAbove(const float* logits, float threshold) const {
+  const Part part = partOf(logits, threshold);
+  std::vector<uint8_t> pixels(part.columns.size());
+  int64_t area = 0;
+  eachRow(logits, part, 0, frame_.height, [&](int64_t /*y*/, const Between& rows) {
+    compare(rows, part.columns.size(), threshold, pixels.data());
+    area += countSet(pixels.data(), part.columns.size());
+  });
+  return area;
 }
 
 void MaskUpscaler::writeLogits(const float* logits, float* target) const {

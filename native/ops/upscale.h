@@ -36,20 +36,19 @@ class MaskUpscaler {
   /// @param logits (logitsSide, logitsSide)
   Part partOf(const float* logits, float threshold) const;
 
-  /// Rows [begin, end) of the (height, width) mask: 1 where the logit exceeds `threshold`. Safe to call from several
-  /// threads for different rows of the same mask.
+  /// Rows [begin, end) of the mask as bits (mask_bits.h): set where the logit exceeds `threshold`. Safe to call from
+  /// several threads for different rows of the same mask.
   /// @param part what `partOf` gave for these logits and this threshold
-  /// @param mask the first pixel of the whole mask
-  void writeRows(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
-                 uint8_t* mask) const;
-
-  /// The same as bits (mask_bits.h).
-  /// @param begin a multiple of kMaskPixelsOfWord, as `end` is unless it is the height
+  /// @param begin a multiple of kMaskPixelsOfWord rows, as `end` is unless it is the height
   /// @param mask the first word of the whole mask
   void writeBits(const float* logits, const Part& part, float threshold, int64_t begin, int64_t end,
                  uint32_t* mask) const;
 
-  /// What `writeRows` compares with the threshold, for every pixel.
+  /// Pixels of the original image whose logit exceeds `threshold`.
+  /// @param logits (logitsSide, logitsSide)
+  int64_t areaAbove(const float* logits, float threshold) const;
+
+  /// What these compare with the threshold, for every pixel.
   /// @param logits (logitsSide, logitsSide)
   /// @param target (height, width)
   void writeLogits(const float* logits, float* target) const;

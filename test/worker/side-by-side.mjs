@@ -25,7 +25,7 @@ async function mostRunning(calls) {
   return most
 }
 
-/** Repeats until as many jobs ran at once as there are cores: a busy machine may start each after the one before. */
+/** Repeats until as many jobs ran at once as there are cores, or for so long: a busy machine may start each after the last. */
 async function mostRunningWithin(milliseconds) {
   const end = Date.now() + milliseconds
   let most = 0
