@@ -297,8 +297,8 @@ export interface Decoded {
 /** Binary masks, row-major, a bit a pixel in native memory that is freed with this object. */
 export class MaskBits {
   private constructor()
-  /** Masks from `begin` to before `end`, as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, `OUT_OF_MEMORY` */
-  bytes(begin: number, end: number): Uint8Array
+  /** Writes a mask as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, or where `target` has not H * W bytes */
+  expand(index: number, target: Uint8Array): void
 }
 
 /** float32 values, row-major, in native memory that is freed with this object. */
@@ -333,6 +333,8 @@ export function connectedComponents(
 ): { labels: Int32Array; components: Component[] }
 /** A copy with every background region that does not touch the border, and is at most `maxArea` pixels (0: any), filled. Background is 4-connected. */
 export function fillHoles(mask: Uint8Array, width: number, height: number, maxArea: number): Uint8Array
+/** Zeros. Many of them begin where a large page of memory does, which the system maps sooner: the buffer is longer then. */
+export function newBytes(length: number): Uint8Array
 /** COCO's uncompressed run lengths: column-major, first run background. */
 export function encodeRle(mask: Uint8Array, width: number, height: number): Uint32Array
 export function decodeRle(counts: Uint32Array, width: number, height: number): Uint8Array

@@ -46,8 +46,9 @@ export class Mask {
   readonly height: number
   /**
    * Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). The mask of a hit is kept
-   * as bits. Its bytes are made, in memory of their own, when `data`, `area`, `bbox` or a method first needs them, which
-   * throws `OUT_OF_MEMORY` where there is none, and are kept. With `out`, `data` is a view into that.
+   * as bits. Its bytes are made when `data`, `area`, `bbox` or a method first needs them, which throws `OUT_OF_MEMORY`
+   * where there is no memory, and are kept: `data` is a view into a buffer that may be longer and hold other masks of
+   * the same call. With `out` it is a view into that.
    */
   declare readonly data: Uint8Array
   #stats: { area: number; bbox: BoundingBox | null } | undefined

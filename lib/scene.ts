@@ -20,6 +20,7 @@ import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { lazily } from './lazily.js'
 import { Mask } from './mask.js'
+import { MaskMemory } from './mask-memory.js'
 import { writingTo } from './memory-in-use.js'
 import { checkOptions } from './options.js'
 import { probabilitiesOf } from './probabilities.js'
@@ -366,13 +367,15 @@ export class Scene {
 
   async #hits(groups: PromptGroup[], classes: PreparedClasses, options: DecodeOptions, call: Call): Promise<Hit[]> {
     const { out, multimask } = options
-    const bytesPerPrompt = (multimask ? 3 : 1) * this.width * this.height
+    const pixels = this.width * this.height
+    const bytesPerPrompt = (multimask ? 3 : 1) * pixels
     const bytes = groups.reduce((sum, { indices }) => sum + indices.length, 0) * bytesPerPrompt
     const inPlace = groups.length === 1
     const hits: Hit[] = []
     for (const { batch, indices } of groups) {
       const decoded = await this.#decode(batch, classes, { ...options, out: inPlace ? out : null }, call)
       checkFinite(decoded)
+      const memory = new MaskMemory(pixels, indices.length)
       for (const [place, index] of indices.entries()) {
         if (out && out.length !== bytes) {
           throw unexpected('INVALID_ARGUMENT', 'out', out, `${bytes} bytes, as it had, until the promise settles`)
@@ -380,9 +383,11 @@ export class Scene {
         const target = out?.subarray(index * bytesPerPrompt, (index + 1) * bytesPerPrompt)
         if (target && !inPlace) {
           const { masks, masksPerPrompt } = decoded
-          target.set(masks.bytes(place * masksPerPrompt, (place + 1) * masksPerPrompt))
+          for (let m = 0; m < masksPerPrompt; m++) {
+            masks.expand(place * masksPerPrompt + m, target.subarray(m * pixels, (m + 1) * pixels))
+          }
         }
-        hits[index] = this.#hit(decoded, place, classes, target)
+        hits[index] = this.#hit(decoded, place, classes, memory, target)
       }
     }
     return hits
@@ -411,7 +416,7 @@ export class Scene {
   }
 
   /** @param out the caller's memory, which the masks of the hit were written to */
-  #hit(decoded: Decoded, place: number, { cards }: PreparedClasses, out: Uint8Array | undefined): Hit {
+  #hit(decoded: Decoded, place: number, { cards }: PreparedClasses, memory: MaskMemory, out?: Uint8Array): Hit {
     const { width, height } = this
     const pixels = width * height
     const perPrompt = decoded.masksPerPrompt
@@ -422,7 +427,7 @@ export class Scene {
       const proposal = {
         mask: out
           ? new Mask(width, height, out.subarray(m * pixels, (m + 1) * pixels))
-          : maskOf(this, decoded.masks, row),
+          : maskOf(this, decoded.masks, row, memory),
         predictedIou: decoded.iou[row]!,
         agreement: trained ? decoded.agreement[row]! : null,
       }
@@ -435,7 +440,7 @@ export class Scene {
       predictedIou,
       agreement,
       masks: proposals,
-      semanticMask: trained ? maskOf(this, decoded.semanticMasks, place) : null,
+      semanticMask: trained ? maskOf(this, decoded.semanticMasks, place, memory) : null,
       ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
     }
     const ofBest = withLogitsOf(hit, best)
@@ -463,8 +468,8 @@ export class Scene {
 // Functions of their own, as closures of one function hold what any of them needs: a mask that is kept and not yet read
 // keeps the bits of its call, but not the logits, and these not the masks.
 
-function maskOf({ width, height }: Scene, bits: MaskBits, index: number): Mask {
-  return new Mask(width, height, () => bits.bytes(index, index + 1))
+function maskOf({ width, height }: Scene, bits: MaskBits, index: number, memory: MaskMemory): Mask {
+  return new Mask(width, height, () => memory.bytesOf(bits, index))
 }
 
 function withLogits<T extends object, Name extends string>(

@@ -45,6 +45,7 @@ const functionCalls: { [K in FunctionName]: Parameters<Addon[K]> } = {
   maskStats: [mask, 2, 2],
   connectedComponents: [mask, 2, 2, 8],
   fillHoles: [mask, 2, 2, 0],
+  newBytes: [4],
   encodeRle: [mask, 2, 2],
   decodeRle: [Uint32Array.of(1, 2, 1), 2, 2],
   compressRle: [Uint32Array.of(1, 2, 1)],
@@ -141,7 +142,7 @@ const calls = {
   ClassSet: { dispose: (): [] => [] },
   Cancellation: { cancel: (): [boolean] => [false] },
   Logits: { slice: (): [number, number] => [1, 3] },
-  MaskBits: { bytes: (): [number, number] => [0, 1] },
+  MaskBits: { expand: (): [number, Uint8Array] => [0, new Uint8Array(scene.width * scene.height)] },
 }
 
 /** Notes which properties the addon reads. */
@@ -229,28 +230,38 @@ describe('every declared argument is needed', () => {
 })
 
 describe('parts of a result', () => {
-  it('lie within it', () => {
-    const { masks, semanticMasks, logits } = decoded
+  it('lie within it, and fit where they are written', () => {
+    const { masks, logits } = decoded
     const pixels = scene.width * scene.height
-    expect(masks.bytes(0, 1)).toHaveLength(pixels)
-    expect(masks.bytes(1, 1)).toHaveLength(0)
-    expect(semanticMasks.bytes(0, 1)).toHaveLength(pixels)
-    for (const [begin, end] of [
-      [-1, 1],
-      [1, 0],
-      [0, 2],
-      [2, 2],
-      [0.5, 1],
-    ] as const) {
-      expect(() => masks.bytes(begin, end)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    const invalid = expect.objectContaining({ code: 'INVALID_ARGUMENT' })
+    const target = new Uint8Array(pixels).fill(9)
+    masks.expand(0, target)
+    expect(Math.max(...target)).toBeLessThanOrEqual(1)
+    for (const index of [-1, 1, 0.5]) expect(() => masks.expand(index, target)).toThrow(invalid)
+    for (const length of [0, pixels - 1, pixels + 1]) {
+      expect(() => masks.expand(0, new Uint8Array(length))).toThrow(invalid)
     }
     for (const [begin, end] of [
       [-1, 1],
       [1, 0],
       [0, 1e9],
     ] as const) {
-      expect(() => logits.slice(begin, end)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+      expect(() => logits.slice(begin, end)).toThrow(invalid)
     }
+  })
+})
+
+describe('new bytes', () => {
+  it('are zeros, at the beginning of a page where they are many', () => {
+    for (const length of [0, 1, 2 ** 22 - 1, 2 ** 22, 2 ** 22 + 1, 3 * 2 ** 21]) {
+      const bytes = native.newBytes(length)
+      expect(bytes).toHaveLength(length)
+      expect(bytes.every((value) => value === 0)).toBe(true)
+      expect(bytes.buffer.byteLength).toBeLessThanOrEqual(length + (length < 2 ** 22 ? 0 : 2 ** 22))
+      expect(bytes.byteOffset).toBeLessThan(2 ** 21)
+    }
+    expect(() => native.newBytes(-1)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    expect(() => native.newBytes(2 ** 40)).toThrow(expect.objectContaining({ code: 'OUT_OF_MEMORY' }))
   })
 })
 

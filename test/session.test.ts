@@ -148,7 +148,7 @@ describe('a session asks the model', () => {
 
   it('in SAM’s order: clicks, scribbles, then the corners of the box or a padding point', async () => {
     const batches: PromptBatch[] = []
-    const background = { bytes: (begin: number, end: number) => new Uint8Array((end - begin) * width * height) }
+    const background = { expand: () => undefined }
     const native = {
       width,
       height,

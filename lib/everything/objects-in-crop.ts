@@ -52,13 +52,14 @@ export async function objectsInCrop(
   const grid = pointGrid(pointsPerSide, decoder.width, decoder.height)
   const batches = decodedPoints(decoder, grid, { perBatch: options.pointsPerBatch, multimask: options.multimask })
   const isWhole = (bbox: BoundingBox) => !isCutOff(bbox, crop, image)
+  const scratch = addon().newBytes(decoder.width * decoder.height)
   const found: (KeptMask & Omit<FoundObjectFields, 'cropBox'>)[] = []
   for await (const { decoded, points, count } of batches) {
     for (let place = 0; place < count; place++) {
       decoder.signal?.throwIfAborted()
       const kept: KeptMask[] = []
       for (let row = place * decoded.masksPerPrompt; row < (place + 1) * decoded.masksPerPrompt; row++) {
-        const mask = await keptMask(decoder, decoded, row, options, isWhole)
+        const mask = await keptMask(decoder, decoded, row, scratch, options, isWhole)
         if (mask) kept.push(mask)
       }
       if (kept.length === 0) continue
@@ -75,11 +76,16 @@ export async function objectsInCrop(
   return objects
 }
 
-/** One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls. */
+/**
+ * One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls.
+ *
+ * @param pixels memory for the mask
+ */
 async function keptMask(
   decoder: Decoder,
   decoded: Decoded,
   row: number,
+  pixels: Uint8Array,
   options: CheckedEverything,
   isWhole: (bbox: BoundingBox) => boolean,
 ): Promise<KeptMask | null> {
@@ -88,7 +94,7 @@ async function keptMask(
   const agreement = options.semantic === 'trained' ? decoded.agreement[row]! : null
   if (options.predIouThresh > 0 && !(predictedIou > options.predIouThresh)) return null
   if (agreement !== null && (2 * agreement) / (1 + agreement) < options.diceThresh) return null
-  const pixels = decoded.masks.bytes(row, row + 1)
+  decoded.masks.expand(row, pixels)
   await setImmediate()
   const { area, bbox } = addon().maskStats(pixels, width, height)
   await setImmediate()

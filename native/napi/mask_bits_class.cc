@@ -24,16 +24,13 @@ struct MaskBitsObject {
   HostMemory memory;
 };
 
-Napi::Value bytes(const Napi::CallbackInfo& info) {
+Napi::Value expand(const Napi::CallbackInfo& info) {
   const MaskBitsObject& masks = unwrap<MaskBitsObject>(info.This());
-  const int64_t begin = readInteger(info[0], "begin", 0, masks.bits.size(0), kInvalidArgument);
-  const int64_t end = readInteger(info[1], "end", begin, masks.bits.size(0), kInvalidArgument);
-  const NewArray<uint8_t> copy = newArray<uint8_t>(info.Env(), product(end - begin, masks.pixels));
+  const int64_t index = readInteger(info[0], "index", 0, masks.bits.size(0) - 1, kInvalidArgument);
+  const auto target = readArray<uint8_t>(info[1], "target", masks.pixels);
   const auto* words = reinterpret_cast<const uint32_t*>(masks.bits.const_data_ptr<int32_t>());
-  for (int64_t i = begin; i < end; ++i) {
-    expandBits(words + i * masks.bits.size(1), masks.pixels, copy.elements + (i - begin) * masks.pixels);
-  }
-  return copy.value;
+  expandBits(words + index * masks.bits.size(1), masks.pixels, target.elements);
+  return info.Env().Undefined();
 }
 
 }  // namespace
@@ -44,7 +41,7 @@ struct WrappedType<MaskBitsObject> {
   static constexpr napi_type_tag kTag = {0x3c81e5d09ab74f26, 0xa47d20f18e6b3c59};
 };
 
-Napi::Function maskBitsClass(Napi::Env env) { return defineClass<MaskBitsObject>(env, {method("bytes", bytes)}); }
+Napi::Function maskBitsClass(Napi::Env env) { return defineClass<MaskBitsObject>(env, {method("expand", expand)}); }
 
 Napi::Object makeMaskBits(Napi::Env env, const at::Tensor& bits, int64_t pixels) {
   return wrap(Environment::of(env).maskBits, std::make_unique<MaskBitsObject>(env, bits, pixels));

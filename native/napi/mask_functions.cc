@@ -5,6 +5,7 @@
 
 #include "napi/arguments.h"
 #include "napi/environment.h"
+#include "napi/large_pages.h"
 #include "napi/scene_class.h"
 #include "ops/components.h"
 #include "ops/mask.h"
@@ -88,6 +89,19 @@ Napi::Value fillHolesFunction(const Napi::CallbackInfo& info) {
   return filled.value;
 }
 
+Napi::Value newBytesFunction(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t length = readInteger(info[0], "length", 0, kMaxArea);
+  // From two large pages on, what they need in front and behind is worth it.
+  const bool isLarge = length >= 2 * kLargePage;
+  const int64_t whole = isLarge ? (length + kLargePage - 1) / kLargePage * kLargePage + kLargePage : length;
+  const NewArray<uint8_t> memory = newArray<uint8_t>(env, whole);
+  const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(memory.elements) % kLargePage);
+  const int64_t offset = isLarge && misaligned > 0 ? kLargePage - misaligned : 0;
+  const Napi::Value buffer = memory.value.As<Napi::Uint8Array>().ArrayBuffer();
+  return Napi::Uint8Array::New(env, length, buffer.As<Napi::ArrayBuffer>(), offset);
+}
+
 Napi::Value encodeRleFunction(const Napi::CallbackInfo& info) { return toJs(info.Env(), encodeRle(readMask(info))); }
 
 Napi::Value decodeRleFunction(const Napi::CallbackInfo& info) {
@@ -164,6 +178,7 @@ void addMaskFunctions(Napi::Env env, Napi::Object exports) {
   add<maskStatsFunction>(env, exports, "maskStats");
   add<connectedComponentsFunction>(env, exports, "connectedComponents");
   add<fillHolesFunction>(env, exports, "fillHoles");
+  add<newBytesFunction>(env, exports, "newBytes");
   add<encodeRleFunction>(env, exports, "encodeRle");
   add<decodeRleFunction>(env, exports, "decodeRle");
   add<compressRleFunction>(env, exports, "compressRle");
