@@ -46,6 +46,7 @@ export {
   type ModelInfo,
   SegSam,
 } from './model.js'
+export { PRESENCE_THRESHOLD } from './naming.js'
 export { drawOverlay, type OverlayObject, type OverlayOptions } from './overlay.js'
 export { defaultBundle } from './package-root.js'
 export type { Box, BoxPrompt, MaskLogits, MaskPrompt, Point, PointPrompt, Prompt } from './prompts.js'
@@ -53,7 +54,6 @@ export {
   type Hit,
   type Label,
   type MaskProposal,
-  PRESENCE_THRESHOLD,
   type PresentClasses,
   Scene,
   type SegmentOptions,

@@ -50,24 +50,20 @@ class Replica {
 
 /** A scene on the device that encoded it, which is where it is decoded. */
 export class PlacedScene {
+  /** Of the original image, in pixels. */
+  readonly width: number
+  readonly height: number
+  /** Memory on the device. */
+  readonly bytes: number
   readonly #scene: Scene
   readonly #replica: Replica
 
   constructor(scene: Scene, replica: Replica) {
+    this.width = scene.width
+    this.height = scene.height
+    this.bytes = scene.bytes
     this.#scene = scene
     this.#replica = replica
-  }
-
-  get width(): number {
-    return this.#scene.width
-  }
-
-  get height(): number {
-    return this.#scene.height
-  }
-
-  get bytes(): number {
-    return this.#scene.bytes
   }
 
   get disposed(): boolean {

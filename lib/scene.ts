@@ -2,7 +2,7 @@ import type { Decoded, DecodeOptions, Logits, MaskBits, PromptBatch } from '../b
 import { abortable } from './abort.js'
 import type { Manifest } from './bundle.js'
 import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
-import type { ClassBook, ClassCard, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
+import type { ClassBook, ClassCode, NewClassCard, PreparedClasses } from './classes.js'
 import { SegSamError, unexpected } from './errors.js'
 import type { Decoder } from './everything/decode-grid.js'
 import { findObjects, type Look } from './everything/find-objects.js'
@@ -22,6 +22,7 @@ import { lazily } from './lazily.js'
 import { Mask } from './mask.js'
 import { MaskMemory } from './mask-memory.js'
 import { writingTo } from './memory-in-use.js'
+import { rank, withNames } from './naming.js'
 import { checkOptions } from './options.js'
 import { probabilitiesOf } from './probabilities.js'
 import { checkedLogits, groupPrompts, type MaskLogits, type Prompt, type PromptGroup } from './prompts.js'
@@ -100,7 +101,7 @@ export interface Hit extends MaskProposal {
   candidates: Label[]
   /**
    * Classes of objects in the image that this prompt does not mean, most probable first: those whose presence, by the
-   * best of the classification-oriented tokens, is above {@link PRESENCE_THRESHOLD}. The class of `label` is left out,
+   * best of the classification-oriented tokens, is above `PRESENCE_THRESHOLD`. The class of `label` is left out,
    * because a second object of that class cannot be told from the prompted one. Each prompt is judged on its own:
    * classes of the other prompts of the call are not left out.
    */
@@ -114,12 +115,6 @@ export interface PresentClasses {
   /** Why there is none, as for a hit: `nothing` or `untrained`. `null` where there is one. */
   labelReason: Hit['labelReason']
 }
-
-/** Presence from which a class counts among `hit.others`: more probable than not. */
-export const PRESENCE_THRESHOLD = 0.5
-
-/** What an untrained bundle says of the class of an object. */
-const UNNAMED = { label: null, labelReason: 'untrained' as const, candidates: [], others: [] }
 
 /** An image, encoded once, against which any number of prompts is decoded. Made by `model.encode`. */
 export class Scene {
@@ -234,7 +229,7 @@ export class Scene {
       const classes = await this.#selected(options, call)
       if (this.#manifest.semantic === 'untrained') return { classes: [], labelReason: 'untrained' }
       const probabilities = await presenceOf(this.#decoder(classes, call), classes.cards.length, pointsPerSide)
-      const seen = rank(classes.cards, probabilities).filter(({ probability }) => probability > threshold)
+      const seen = rank(classes.cards, probabilities, threshold)
       return { classes: seen, labelReason: seen.length > 0 ? null : 'nothing' }
     })
   }
@@ -265,9 +260,9 @@ export class Scene {
    * @internal
    */
   objectsIn(place: Place, classes: PreparedClasses, options: CheckedEverything, call: Call) {
-    const trained = options.semantic === 'trained'
+    const cards = options.semantic === 'trained' ? classes.cards : null
     return objectsInCrop(this.#decoder(classes, call), place, options, (decoded, prompt) =>
-      trained ? this.#named(decoded, prompt, classes.cards) : UNNAMED,
+      withNames({}, decoded, prompt, cards),
     )
   }
 
@@ -435,33 +430,12 @@ export class Scene {
     })
     const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
     const { mask, predictedIou, agreement } = best
-    const hit = {
-      mask,
-      predictedIou,
-      agreement,
-      masks: proposals,
-      semanticMask: trained ? maskOf(this, decoded.semanticMasks, place, memory) : null,
-      ...(trained ? this.#named(decoded, place, cards) : UNNAMED),
-    }
-    const ofBest = withLogitsOf(hit, best)
+    const semanticMask = trained ? maskOf(this, decoded.semanticMasks, place, memory) : null
+    const hit = { mask, predictedIou, agreement, masks: proposals, semanticMask }
+    const ofBest = withLogitsOf(withNames(hit, decoded, place, trained ? cards : null), best)
     return trained
       ? withLogits(ofBest, 'semanticLogits', decoded.semanticLogits, place * low, low)
       : Object.assign(ofBest, { semanticLogits: null })
-  }
-
-  #named(decoded: Decoded, place: number, cards: readonly ClassCard[]) {
-    const count = cards.length
-    const probabilities = decoded.classProbabilities.subarray(place * (count + 1), (place + 1) * (count + 1))
-    const ranked = rank(cards, probabilities)
-    const nothing = probabilities[count]!
-    const label = ranked[0]!.probability > nothing ? ranked[0]! : null
-    const present = rank(cards, decoded.presence.subarray(place * count, (place + 1) * count))
-    return {
-      label,
-      labelReason: label ? null : ('nothing' as const),
-      candidates: label ? ranked.slice(1) : ranked,
-      others: present.filter(({ id, probability }) => probability > PRESENCE_THRESHOLD && id !== label?.id),
-    }
   }
 }
 
@@ -501,10 +475,4 @@ function checkFinite({ iou }: Decoded) {
     'RUNTIME',
     "The model's result is not finite. Load it with precision 'fp32', and pass back mask logits only as an earlier hit gave them.",
   )
-}
-
-function rank(cards: readonly ClassCard[], probabilities: Float32Array): Label[] {
-  return cards
-    .map(({ id, name, codes = [] }, k) => ({ id, name, probability: probabilities[k]!, codes }))
-    .sort((a, b) => b.probability - a.probability)
 }

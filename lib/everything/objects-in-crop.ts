@@ -2,15 +2,15 @@ import { setImmediate } from 'node:timers/promises'
 import type { Decoded } from '../../binding.js'
 import { addon } from '../addon.js'
 import type { BoundingBox } from '../mask.js'
-import type { Hit } from '../scene.js'
+import type { Names } from '../naming.js'
 import { type Crop, isCutOff } from './crops.js'
 import { type Decoder, decodedPoints } from './decode-grid.js'
-import { FoundObject, type FoundObjectFields } from './found-object.js'
+import { FoundObject } from './found-object.js'
 import type { CheckedEverything } from './options.js'
 import { pointGrid } from './point-grid.js'
 import { withoutDuplicates } from './suppression.js'
 
-type Name = (decoded: Decoded, place: number) => Pick<Hit, 'label' | 'labelReason' | 'candidates'>
+type Name = (decoded: Decoded, place: number) => Names
 
 interface Size {
   width: number
@@ -25,6 +25,12 @@ interface KeptMask {
   predictedIou: number
   stabilityScore: number
   agreement: number | null
+}
+
+interface NamedMask extends KeptMask {
+  names: Names
+  /** The grid point that it answers. */
+  point: { x: number; y: number }
 }
 
 /** What is looked at, and how densely. */
@@ -53,7 +59,7 @@ export async function objectsInCrop(
   const batches = decodedPoints(decoder, grid, { perBatch: options.pointsPerBatch, multimask: options.multimask })
   const isWhole = (bbox: BoundingBox) => !isCutOff(bbox, crop, image)
   const scratch = addon().newBytes(decoder.width * decoder.height)
-  const found: (KeptMask & Omit<FoundObjectFields, 'cropBox'>)[] = []
+  const found: NamedMask[] = []
   for await (const { decoded, points, count } of batches) {
     for (let place = 0; place < count; place++) {
       decoder.signal?.throwIfAborted()
@@ -65,7 +71,7 @@ export async function objectsInCrop(
       if (kept.length === 0) continue
       const point = { x: points[2 * place]!, y: points[2 * place + 1]! }
       const names = name(decoded, place)
-      found.push(...kept.map((mask) => ({ ...mask, ...names, point })))
+      found.push(...kept.map((mask) => ({ ...mask, names, point })))
     }
   }
   const objects: FoundObject[] = []
@@ -124,12 +130,12 @@ async function stabilityOf(decoder: Decoder, { logits }: Decoded, row: number, o
 
 /** An object of a crop, at its place in the image. */
 function placed(
-  { counts, ...fields }: KeptMask & Omit<FoundObjectFields, 'cropBox'>,
+  { counts, names, ...fields }: NamedMask,
   { x, y, width, height, layer }: Crop,
   image: Size,
 ): FoundObject {
   const cropBox: BoundingBox = [x, y, x + width - 1, y + height - 1]
-  if (layer === 0) return new FoundObject(image, counts, { ...fields, cropBox })
+  if (layer === 0) return new FoundObject(image, counts, { ...fields, ...names, cropBox })
   const inCrop = addon().decodeRle(counts, width, height)
   const pixels = new Uint8Array(image.width * image.height)
   for (let row = 0; row < height; row++) {
@@ -138,6 +144,7 @@ function placed(
   const [x0, y0, x1, y1] = fields.bbox
   return new FoundObject(image, addon().encodeRle(pixels, image.width, image.height), {
     ...fields,
+    ...names,
     bbox: [x0 + x, y0 + y, x1 + x, y1 + y],
     point: { x: fields.point.x + x, y: fields.point.y + y },
     cropBox,
