@@ -299,6 +299,10 @@ export class MaskBits {
   private constructor()
   /** Writes a mask as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, or where `target` has not H * W bytes */
   expand(index: number, target: Uint8Array): void
+  /** As {@link maskStats}, without bytes; those that follow as {@link encodeRle} and {@link maskPolygons}. */
+  stats(index: number): MaskStats
+  rle(index: number): Uint32Array
+  polygons(index: number): MaskRing[]
 }
 
 /** float32 values, row-major, in native memory that is freed with this object. */
@@ -318,12 +322,20 @@ export interface Component {
   bbox: [number, number, number, number]
 }
 
-/** Pixels set and the box around them: inclusive indices, `null` where the mask is empty. */
-export function maskStats(
-  mask: Uint8Array,
-  width: number,
-  height: number,
-): { area: number; bbox: [number, number, number, number] | null }
+export interface MaskStats {
+  /** Pixels set. */
+  area: number
+  /** Around them: inclusive pixel indices [x0, y0, x1, y1]; `null` where the mask is empty. */
+  bbox: [number, number, number, number] | null
+}
+
+export interface MaskRing {
+  /** x, y, ...: the first point is not repeated. */
+  ring: Float64Array
+  hole: boolean
+}
+
+export function maskStats(mask: Uint8Array, width: number, height: number): MaskStats
 /** Labels 1..n in the order in which a row-major scan meets them. Connectivity 4 or 8. */
 export function connectedComponents(
   mask: Uint8Array,
@@ -342,11 +354,10 @@ export function decodeRle(counts: Uint32Array, width: number, height: number): U
 export function compressRle(counts: Uint32Array): string
 export function decompressRle(text: string): Uint32Array
 /**
- * Boundaries between foreground and background along pixel edges: closed rings of x, y (first point not repeated,
- * collinear points dropped), in coordinates where the pixel (0, 0) covers [-0.5, 0.5]². Outer rings run clockwise as
+ * Boundaries between foreground and background along pixel edges: closed rings (collinear points dropped), in coordinates where the pixel (0, 0) covers [-0.5, 0.5]². Outer rings run clockwise as
  * seen on the screen, holes counter-clockwise; a hole follows its outer ring. Foreground is 4-connected.
  */
-export function maskPolygons(mask: Uint8Array, width: number, height: number): { ring: Float64Array; hole: boolean }[]
+export function maskPolygons(mask: Uint8Array, width: number, height: number): MaskRing[]
 /** Intersection over union; 1 where both are empty. */
 export function maskIou(a: Uint8Array, b: Uint8Array): number
 /** Pixels of the mask that a decode makes of (side, side) logits at the original size. */

@@ -9,7 +9,7 @@ export type RuntimeInfo = Binding.RuntimeInfo
 export type Device = Binding.ModelOptions['device']
 export type Precision = Binding.ModelOptions['precision']
 
-const ABI_VERSION = 5
+const ABI_VERSION = 6
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
 
 let loaded: Addon | undefined

@@ -1,4 +1,4 @@
-import type { MaskBits } from '../binding.js'
+import type { MaskBits, MaskRing, MaskStats } from '../binding.js'
 import { addon } from './addon.js'
 
 /** The system maps a large block sooner than many small ones; more would be held for the sake of one mask. */
@@ -26,5 +26,36 @@ export class MaskMemory {
     const bytes = this.#block.subarray(this.#used * this.#pixels, ++this.#used * this.#pixels)
     bits.expand(index, bytes)
     return bytes
+  }
+}
+
+/** One of the masks of a call, as bits until its bytes are read. */
+export class PackedMask {
+  readonly #bits: MaskBits
+  readonly #index: number
+  readonly #memory: MaskMemory
+
+  /** @param memory for the bytes */
+  constructor(bits: MaskBits, index: number, memory: MaskMemory) {
+    this.#bits = bits
+    this.#index = index
+    this.#memory = memory
+  }
+
+  /** New at every call. @throws SegSamError `OUT_OF_MEMORY` */
+  bytes(): Uint8Array {
+    return this.#memory.bytesOf(this.#bits, this.#index)
+  }
+
+  stats(): MaskStats {
+    return this.#bits.stats(this.#index)
+  }
+
+  rle(): Uint32Array {
+    return this.#bits.rle(this.#index)
+  }
+
+  polygons(): MaskRing[] {
+    return this.#bits.polygons(this.#index)
   }
 }

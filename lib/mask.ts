@@ -1,6 +1,8 @@
+import type { MaskStats } from '../binding.js'
 import { addon } from './addon.js'
 import { SegSamError, unexpected } from './errors.js'
 import { lazily } from './lazily.js'
+import { PackedMask } from './mask-memory.js'
 import { checkOptions } from './options.js'
 import { loadSharp } from './sharp.js'
 
@@ -46,27 +48,30 @@ export class Mask {
   readonly height: number
   /**
    * Row-major, one byte a pixel: 0 background, anything else foreground (this package writes 1). The mask of a hit is kept
-   * as bits. Its bytes are made when `data`, `area`, `bbox` or a method first needs them, which throws `OUT_OF_MEMORY`
-   * where there is no memory, and are kept: `data` is a view into a buffer that may be longer and hold other masks of
-   * the same call. With `out` it is a view into that.
+   * as bits, which are enough for `area`, `bbox`, `toRLE` and `toPolygons`. Its bytes are made when `data` or another
+   * method first needs them, which throws `OUT_OF_MEMORY` where there is no memory, and are kept: `data` is a view into a
+   * buffer that may be longer and hold other masks of the same call. With `out` it is a view into that.
    */
   declare readonly data: Uint8Array
-  #stats: { area: number; bbox: BoundingBox | null } | undefined
+  /** Until the bytes are made. */
+  #packed: PackedMask | undefined
+  #stats: MaskStats | undefined
 
   /**
    * @param data width * height bytes, used in place.
    * @throws SegSamError `INVALID_ARGUMENT`
    */
   constructor(width: number, height: number, data: Uint8Array)
-  /** @internal Makes `data` when it is first read. */
-  constructor(width: number, height: number, data: () => Uint8Array)
-  constructor(width: number, height: number, data: Uint8Array | (() => Uint8Array)) {
+  /** @internal */
+  constructor(width: number, height: number, data: PackedMask)
+  constructor(width: number, height: number, data: Uint8Array | PackedMask) {
     checkSide('width', width)
     checkSide('height', height)
     this.width = width
     this.height = height
-    if (typeof data === 'function') {
-      lazily(this, 'data', data)
+    if (data instanceof PackedMask) {
+      this.#packed = data
+      lazily(this, 'data', () => this.#unpack(data))
     } else {
       checkPixels(data, width, height)
       this.data = data
@@ -118,17 +123,23 @@ export class Mask {
   toRLE(options: { compressed: false }): UncompressedRle
   toRLE(options: { compressed?: boolean } = {}): Rle | UncompressedRle {
     checkOptions(options, ['compressed'])
-    const counts = addon().encodeRle(this.data, this.width, this.height)
+    const counts = this.runs()
     const size: [number, number] = [this.height, this.width]
     return options.compressed === false
       ? { size, counts: Array.from(counts) }
       : { size, counts: addon().compressRle(counts) }
   }
 
+  /** @internal Run lengths of COCO, not compressed. */
+  runs(): Uint32Array {
+    return this.#packed?.rle() ?? addon().encodeRle(this.data, this.width, this.height)
+  }
+
   /** Outlines along pixel edges: exact, so that filling them gives the mask back. Collinear points are dropped. */
   toPolygons(): Polygon[] {
+    const rings = this.#packed?.polygons() ?? addon().maskPolygons(this.data, this.width, this.height)
     const polygons: Polygon[] = []
-    for (const { ring, hole } of addon().maskPolygons(this.data, this.width, this.height)) {
+    for (const { ring, hole } of rings) {
       if (hole) polygons.at(-1)!.holes.push(points(ring))
       else polygons.push({ outer: points(ring), holes: [] })
     }
@@ -205,8 +216,14 @@ export class Mask {
   }
 
   #measure() {
-    this.#stats ??= addon().maskStats(this.data, this.width, this.height)
+    this.#stats ??= this.#packed?.stats() ?? addon().maskStats(this.data, this.width, this.height)
     return this.#stats
+  }
+
+  #unpack(packed: PackedMask) {
+    const bytes = packed.bytes()
+    this.#packed = undefined
+    return bytes
   }
 }
 

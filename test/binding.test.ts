@@ -142,7 +142,12 @@ const calls = {
   ClassSet: { dispose: (): [] => [] },
   Cancellation: { cancel: (): [boolean] => [false] },
   Logits: { slice: (): [number, number] => [1, 3] },
-  MaskBits: { expand: (): [number, Uint8Array] => [0, new Uint8Array(scene.width * scene.height)] },
+  MaskBits: {
+    expand: (): [number, Uint8Array] => [0, new Uint8Array(scene.width * scene.height)],
+    stats: (): [number] => [0],
+    rle: (): [number] => [0],
+    polygons: (): [number] => [0],
+  },
 }
 
 /** Notes which properties the addon reads. */
@@ -301,6 +306,8 @@ describe('results have the declared form', () => {
       type.members.map((member) => member.name!.getText()).toSorted(),
     )
   })
+  it('MaskStats', () => conforms(native.maskStats(mask, 2, 2), 'MaskStats'))
+  it('MaskRing', () => conforms(native.maskPolygons(mask, 2, 2)[0]!, 'MaskRing'))
   it('Component', () => conforms(native.connectedComponents(mask, 2, 2, 4).components[0]!, 'Component'))
 })
 

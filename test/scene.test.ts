@@ -5,6 +5,7 @@ import { addon } from '../lib/addon.js'
 import {
   type EncodeOptions,
   type Hit,
+  Mask,
   type MedicalImage,
   type Prompt,
   type Scene,
@@ -125,6 +126,22 @@ describe('a hit', () => {
     const again = await scene.segment([click, box, click])
     const expected = again.flatMap((hit) => [...hit.masks.map(({ mask }) => mask), hit.semanticMask!]).reverse()
     expect(copies).toEqual(expected.map(({ data }) => data))
+  })
+
+  it('measures masks that nobody has read as it does their bytes', async () => {
+    using odd = await model.encode(discImage(117, 83))
+    const hits = await odd.segment([box, clicks, click])
+    const masks = hits.flatMap((hit) => [...hit.masks.map(({ mask }) => mask), hit.semanticMask!])
+    const measured = (mask: Mask) => ({
+      area: mask.area,
+      bbox: mask.bbox,
+      rle: mask.toRLE(),
+      polygons: mask.toPolygons(),
+    })
+    const ofBits = masks.map(measured)
+    expect(ofBits.filter(({ area }) => area > 0).length).toBeGreaterThan(6)
+    expect(masks.map(({ width, height, data }) => measured(new Mask(width, height, data)))).toEqual(ofBits)
+    expect(masks.map(({ area, data }) => data.filter(Boolean).length - area)).toEqual(masks.map(() => 0))
   })
 
   it('gives masks that can be read when the scene is gone', async () => {

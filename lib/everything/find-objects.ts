@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises'
-import { addon } from '../addon.js'
 import { type Crop, cropsOf } from './crops.js'
 import { FoundObject } from './found-object.js'
 import type { CheckedEverything } from './options.js'
@@ -55,7 +54,7 @@ async function tidied(
     const clean = withoutSmallRegions(mask, minMaskRegionArea)
     if (clean === mask) tidy.push(object)
     else {
-      const counts = addon().encodeRle(clean.data, clean.width, clean.height)
+      const counts = clean.runs()
       tidy.push(new FoundObject(object, counts, { ...object, area: clean.area, bbox: clean.bbox! }))
     }
     await setImmediate()

@@ -58,14 +58,13 @@ export async function objectsInCrop(
   const grid = pointGrid(pointsPerSide, decoder.width, decoder.height)
   const batches = decodedPoints(decoder, grid, { perBatch: options.pointsPerBatch, multimask: options.multimask })
   const isWhole = (bbox: BoundingBox) => !isCutOff(bbox, crop, image)
-  const scratch = addon().newBytes(decoder.width * decoder.height)
   const found: NamedMask[] = []
   for await (const { decoded, points, count } of batches) {
     for (let place = 0; place < count; place++) {
       decoder.signal?.throwIfAborted()
       const kept: KeptMask[] = []
       for (let row = place * decoded.masksPerPrompt; row < (place + 1) * decoded.masksPerPrompt; row++) {
-        const mask = await keptMask(decoder, decoded, row, scratch, options, isWhole)
+        const mask = await keptMask(decoder, decoded, row, options, isWhole)
         if (mask) kept.push(mask)
       }
       if (kept.length === 0) continue
@@ -82,32 +81,24 @@ export async function objectsInCrop(
   return objects
 }
 
-/**
- * One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls.
- *
- * @param pixels memory for the mask
- */
+/** One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls. */
 async function keptMask(
   decoder: Decoder,
   decoded: Decoded,
   row: number,
-  pixels: Uint8Array,
   options: CheckedEverything,
   isWhole: (bbox: BoundingBox) => boolean,
 ): Promise<KeptMask | null> {
-  const { width, height } = decoder
   const predictedIou = decoded.iou[row]!
   const agreement = options.semantic === 'trained' ? decoded.agreement[row]! : null
   if (options.predIouThresh > 0 && !(predictedIou > options.predIouThresh)) return null
   if (agreement !== null && (2 * agreement) / (1 + agreement) < options.diceThresh) return null
-  decoded.masks.expand(row, pixels)
-  await setImmediate()
-  const { area, bbox } = addon().maskStats(pixels, width, height)
+  const { area, bbox } = decoded.masks.stats(row)
   await setImmediate()
   if (!bbox || !isWhole(bbox)) return null
   const stabilityScore = await stabilityOf(decoder, decoded, row, options.stabilityScoreOffset)
   if (stabilityScore < options.stabilityScoreThresh) return null
-  const counts = addon().encodeRle(pixels, width, height)
+  const counts = decoded.masks.rle(row)
   await setImmediate()
   return { counts, area, bbox, predictedIou, stabilityScore, agreement }
 }

@@ -49,7 +49,7 @@ export class FollowedSlice {
     this.classProbability = probabilityOf((prompted ?? hit).label, hit)
     this.logits = hit.logits
     this.intensity = intensityOf(image.data, image.channels, mask)
-    this.#counts = addon().encodeRle(mask.data, mask.width, mask.height)
+    this.#counts = mask.runs()
   }
 
   /** Decoded at every access: keep it while you use it. */

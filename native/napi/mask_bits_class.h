@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "napi/napi_setup.h"
+#include "ops/frame.h"
 
 namespace segsam {
 
@@ -10,7 +11,6 @@ namespace segsam {
 Napi::Function maskBitsClass(Napi::Env env);
 
 /// @param bits (n, words), int32 on the host, side by side (ops/mask_bits.h)
-/// @param pixels of each mask
-Napi::Object makeMaskBits(Napi::Env env, const at::Tensor& bits, int64_t pixels);
+Napi::Object makeMaskBits(Napi::Env env, const at::Tensor& bits, const Frame& frame);
 
 }  // namespace segsam

@@ -6,7 +6,9 @@
 #include "napi/arguments.h"
 #include "napi/environment.h"
 #include "napi/large_pages.h"
+#include "napi/mask_values.h"
 #include "napi/scene_class.h"
+#include "ops/bit_mask.h"
 #include "ops/components.h"
 #include "ops/mask.h"
 #include "ops/polygons.h"
@@ -35,28 +37,8 @@ Mask readMask(const Napi::CallbackInfo& info) {
   return {view.elements, size.width, size.height};
 }
 
-Napi::Value toJs(Napi::Env env, const Box& box) {
-  const auto array = Napi::Array::New(env, 4);
-  uint32_t i = 0;
-  for (int64_t edge : {box.x0, box.y0, box.x1, box.y1}) {
-    array.Set(i++, Napi::Number::New(env, static_cast<double>(edge)));
-  }
-  return array;
-}
-
-template <class T>
-Napi::Value toJs(Napi::Env env, const std::vector<T>& values) {
-  const NewArray<T> array = newArray<T>(env, static_cast<int64_t>(values.size()));
-  std::copy(values.begin(), values.end(), array.elements);
-  return array.value;
-}
-
 Napi::Value maskStatsFunction(const Napi::CallbackInfo& info) {
-  const MaskStats stats = maskStats(readMask(info));
-  const auto result = Napi::Object::New(info.Env());
-  result.Set("area", Napi::Number::New(info.Env(), static_cast<double>(stats.area)));
-  result.Set("bbox", stats.box ? toJs(info.Env(), *stats.box) : info.Env().Null());
-  return result;
+  return toJs(info.Env(), maskStats(PackedMask(readMask(info)).view()));
 }
 
 Napi::Value connectedComponentsFunction(const Napi::CallbackInfo& info) {
@@ -102,7 +84,9 @@ Napi::Value newBytesFunction(const Napi::CallbackInfo& info) {
   return Napi::Uint8Array::New(env, length, buffer.As<Napi::ArrayBuffer>(), offset);
 }
 
-Napi::Value encodeRleFunction(const Napi::CallbackInfo& info) { return toJs(info.Env(), encodeRle(readMask(info))); }
+Napi::Value encodeRleFunction(const Napi::CallbackInfo& info) {
+  return toJs(info.Env(), encodeRle(PackedMask(readMask(info)).view()));
+}
 
 Napi::Value decodeRleFunction(const Napi::CallbackInfo& info) {
   const Size size = readSize(info[1], info[2]);
@@ -121,17 +105,7 @@ Napi::Value decompressRleFunction(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value maskPolygonsFunction(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::vector<Polygon> polygons = maskPolygons(readMask(info));
-  const auto result = Napi::Array::New(env, polygons.size());
-  for (uint32_t i = 0; i < polygons.size(); ++i) {
-    const Napi::HandleScope scope(env);
-    const auto polygon = Napi::Object::New(env);
-    polygon.Set("ring", toJs(env, polygons[i].ring));
-    polygon.Set("hole", Napi::Boolean::New(env, polygons[i].hole));
-    result.Set(i, polygon);
-  }
-  return result;
+  return toJs(info.Env(), maskPolygons(PackedMask(readMask(info)).view()));
 }
 
 Napi::Value maskIouFunction(const Napi::CallbackInfo& info) {

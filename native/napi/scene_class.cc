@@ -161,14 +161,14 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
     const auto work = std::make_shared<DecodeWork>(model, scene, classes, std::move(prompts), options.threshold, views);
     return Job::start(
         env, object.model->executor(), info[4], work, schedule,
-        [work, staging, pixels, maskPixels, masksPerPrompt = options.masksPerPrompt](
+        [work, staging, frame = scene->frame(), maskPixels, masksPerPrompt = options.masksPerPrompt](
             Napi::Env resultEnv, const Job::Kept& arrays) -> Napi::Value {
           if (staging) deliver(staging.get(), maskPixels, arrays[kOut].Value());
           const auto decoded = Napi::Object::New(resultEnv);
           decoded.Set("masksPerPrompt", Napi::Number::New(resultEnv, static_cast<double>(masksPerPrompt)));
           for (int i = 0; i < kResults; ++i) decoded.Set(kResultNames[i], arrays[i].Value());
-          decoded.Set("masks", makeMaskBits(resultEnv, work->masks(), pixels));
-          decoded.Set("semanticMasks", makeMaskBits(resultEnv, work->semanticMasks(), pixels));
+          decoded.Set("masks", makeMaskBits(resultEnv, work->masks(), frame));
+          decoded.Set("semanticMasks", makeMaskBits(resultEnv, work->semanticMasks(), frame));
           decoded.Set("logits", makeLogits(resultEnv, work->logits()));
           decoded.Set("semanticLogits", makeLogits(resultEnv, work->semanticLogits()));
           return decoded;

@@ -6,13 +6,6 @@
 
 namespace segsam {
 
-void Box::include(int64_t x, int64_t y) {
-  x0 = std::min(x0, x);
-  y0 = std::min(y0, y);
-  x1 = std::max(x1, x);
-  y1 = std::max(y1, y);
-}
-
 SEG_SAM_CLONES
 int64_t countSet(const uint8_t* pixels, int64_t count) {
   // Blocks whose counts fit a byte: as many of them as possible fit a register.
@@ -27,32 +20,6 @@ int64_t countSet(const uint8_t* pixels, int64_t count) {
     total += set;
   }
   return total;
-}
-
-MaskStats maskStats(const Mask& mask) {
-  MaskStats stats{0, std::nullopt};
-  for (int64_t y = 0; y < mask.height; ++y) {
-    const uint8_t* row = mask.pixels + y * mask.width;
-    const int64_t area = countSet(row, mask.width);
-    if (area == 0) continue;
-    stats.area += area;
-    const auto isSet = [](uint8_t pixel) { return pixel != 0; };
-    const int64_t left = std::find_if(row, row + mask.width, isSet) - row;
-    int64_t right = mask.width - 1;
-    while (row[right] == 0) --right;
-    if (!stats.box) stats.box = Box{left, y, left, y};
-    stats.box->include(left, y);
-    stats.box->include(right, y);
-  }
-  return stats;
-}
-
-std::vector<uint8_t> cropped(const Mask& mask, const Box& box) {
-  std::vector<uint8_t> pixels(box.width() * box.height());
-  for (int64_t y = box.y0; y <= box.y1; ++y) {
-    std::copy_n(mask.pixels + y * mask.width + box.x0, box.width(), pixels.data() + (y - box.y0) * box.width());
-  }
-  return pixels;
 }
 
 double maskIou(const uint8_t* a, const uint8_t* b, int64_t size) {

@@ -1,8 +1,7 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
-#include <vector>
 
 namespace segsam {
 
@@ -22,24 +21,18 @@ struct Box {
   int64_t x1;
   int64_t y1;
 
-  void include(int64_t x, int64_t y);
+  void include(int64_t x, int64_t y) {
+    x0 = std::min(x0, x);
+    y0 = std::min(y0, y);
+    x1 = std::max(x1, x);
+    y1 = std::max(y1, y);
+  }
   int64_t width() const { return x1 - x0 + 1; }
   int64_t height() const { return y1 - y0 + 1; }
 };
 
-struct MaskStats {
-  int64_t area;
-  /// Around the pixels set; none where the mask is empty.
-  std::optional<Box> box;
-};
-
-MaskStats maskStats(const Mask& mask);
-
 /// Those of `count` pixels that are set.
 int64_t countSet(const uint8_t* pixels, int64_t count);
-
-/// The pixels within a box, side by side.
-std::vector<uint8_t> cropped(const Mask& mask, const Box& box);
 
 /// Intersection over union of two masks of `size` pixels; 1 where both are empty.
 double maskIou(const uint8_t* a, const uint8_t* b, int64_t size);

@@ -1,11 +1,11 @@
 #include "ops/polygons.h"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
-#include <optional>
+#include <numeric>
 #include <utility>
-
-#include "ops/components.h"
 
 namespace segsam {
 
@@ -19,12 +19,10 @@ constexpr std::array<int, 4> kStepY = {0, 1, 0, -1};
 /// Walks rings along pixel corners; corner (x, y) is the top-left one of pixel (x, y).
 class Tracer {
  public:
-  explicit Tracer(const Mask& mask) : mask_(mask), topVisited_(mask.size(), false) {}
+  explicit Tracer(const BitMask& mask) : mask_(mask), topVisited_(mask.size(), false) {}
 
-  /// Whether the top side of pixel (x, y) is a boundary that no ring has passed yet.
-  bool startsAt(int64_t x, int64_t y) const {
-    return isSet(x, y) && !isSet(x, y - 1) && !topVisited_[y * mask_.width + x];
-  }
+  /// Whether a ring has passed the top side of pixel (x, y).
+  bool passed(int64_t x, int64_t y) const { return topVisited_[index(x, y)]; }
 
   /// The ring through the top side of pixel (x, y), from that side's left corner on.
   std::vector<double> ring(int64_t startX, int64_t startY) {
@@ -32,6 +30,7 @@ class Tracer {
     int64_t x = startX;
     int64_t y = startY;
     Direction direction = kRight;
+    undersides_.push_back(kNone);
     do {
       corners.push_back(static_cast<double>(x) - 0.5);
       corners.push_back(static_cast<double>(y) - 0.5);
@@ -40,21 +39,52 @@ class Tracer {
     return corners;
   }
 
+  /// For each ring, in the order in which they were walked, the outer ring of the component that it bounds.
+  std::vector<size_t> outerRings(const std::vector<bool>& isHole) {
+    std::sort(leftSides_.begin(), leftSides_.end());
+    std::vector<size_t> outer(isHole.size());
+    for (size_t i = 0; i < outer.size(); ++i) {
+      outer[i] = i;
+      while (isHole[outer[i]]) outer[i] = ringAround(outer[i]);
+    }
+    return outer;
+  }
+
  private:
+  static constexpr int64_t kNone = -1;
+
+  int64_t index(int64_t x, int64_t y) const { return y * mask_.width + x; }
+
   bool isSet(int64_t x, int64_t y) const {
-    return x >= 0 && y >= 0 && x < mask_.width && y < mask_.height && mask_.pixels[y * mask_.width + x] != 0;
+    return x >= 0 && y >= 0 && x < mask_.width && y < mask_.height && mask_.isSet(index(x, y));
   }
 
   /// Moves (x, y) straight on to the next corner of the ring and returns the direction after it.
   Direction follow(int64_t& x, int64_t& y, Direction direction) {
     for (;;) {
-      if (direction == kRight) topVisited_[y * mask_.width + x] = true;
+      if (direction == kRight) topVisited_[index(x, y)] = true;
       x += kStepX[direction];
       y += kStepY[direction];
+      note(x, y, direction);
       // Turning right wherever possible keeps pixels that touch only at a corner apart.
       if (!isAheadSet(x, y, direction, true)) return static_cast<Direction>((direction + 1) % 4);
       if (isAheadSet(x, y, direction, false)) return static_cast<Direction>((direction + 3) % 4);
     }
+  }
+
+  /// After a step to corner (x, y).
+  void note(int64_t x, int64_t y, Direction direction) {
+    if (direction == kUp) leftSides_.emplace_back(index(x, y), undersides_.size() - 1);
+    int64_t& uppermost = undersides_.back();
+    if (direction == kLeft && (uppermost == kNone || index(x, y - 1) < uppermost)) uppermost = index(x, y - 1);
+  }
+
+  /// Another ring of the component around a hole, one that reaches higher: that at the left end of the row of pixels
+  /// above the hole.
+  size_t ringAround(size_t hole) const {
+    int64_t pixel = undersides_[hole];
+    while (pixel % mask_.width > 0 && mask_.isSet(pixel - 1)) --pixel;
+    return std::lower_bound(leftSides_.begin(), leftSides_.end(), std::pair{pixel, size_t{0}})->second;
   }
 
   /// Of the two pixels ahead of a corner, the one to the right or to the left.
@@ -67,8 +97,12 @@ class Tracer {
                  : isSet(x + kLeftX[direction], y + kLeftY[direction]);
   }
 
-  const Mask& mask_;
+  const BitMask& mask_;
   std::vector<bool> topVisited_;
+  /// Pixels whose left side a ring has passed, and which ring.
+  std::vector<std::pair<int64_t, size_t>> leftSides_;
+  /// Of each ring the first pixel, by rows, whose lower side it has passed.
+  std::vector<int64_t> undersides_;
 };
 
 /// Twice the signed area; positive where the ring runs clockwise as seen on the screen.
@@ -81,39 +115,31 @@ double signedArea(const std::vector<double>& ring) {
   return sum;
 }
 
-std::vector<Polygon> polygonsOf(const Mask& mask) {
-  std::vector<int32_t> labels(mask.size());
-  std::vector<std::vector<Polygon>> byComponent(connectedComponents(mask, Connectivity::kFour, labels.data()).size());
-  Tracer tracer(mask);
-  for (int64_t y = 0; y < mask.height; ++y) {
-    for (int64_t x = 0; x < mask.width; ++x) {
-      if (!tracer.startsAt(x, y)) continue;
-      std::vector<double> ring = tracer.ring(x, y);
-      const bool hole = signedArea(ring) < 0;
-      byComponent[labels[y * mask.width + x] - 1].push_back({std::move(ring), hole});
-    }
-  }
-  std::vector<Polygon> polygons;
-  for (auto& component : byComponent) {
-    for (auto& polygon : component) polygons.push_back(std::move(polygon));
-  }
-  return polygons;
-}
-
 }  // namespace
 
-std::vector<Polygon> maskPolygons(const Mask& mask) {
-  const std::optional<Box> box = maskStats(mask).box;
-  if (!box) return {};
-  // Of a large image an object mostly has a small part.
-  const std::vector<uint8_t> pixels = cropped(mask, *box);
-  std::vector<Polygon> polygons = polygonsOf({pixels.data(), box->width(), box->height()});
-  for (Polygon& polygon : polygons) {
-    for (size_t i = 0; i < polygon.ring.size(); i += 2) {
-      polygon.ring[i] += static_cast<double>(box->x0);
-      polygon.ring[i + 1] += static_cast<double>(box->y0);
-    }
+std::vector<Polygon> maskPolygons(const BitMask& mask) {
+  Tracer tracer(mask);
+  std::vector<Polygon> rings;
+  std::vector<bool> isHole;
+  const auto trace = [&](int64_t x, int64_t y) {
+    if (tracer.passed(x, y)) return;
+    std::vector<double> ring = tracer.ring(x, y);
+    isHole.push_back(signedArea(ring) < 0);
+    rings.push_back({std::move(ring), isHole.back()});
+  };
+  for (int64_t y = 0; y < mask.height; ++y) {
+    mask.eachPiece([&](int64_t begin, int64_t pixels) {
+      uint64_t tops = mask.piece(y * mask.width + begin, pixels);
+      if (tops != 0 && y > 0) tops &= ~mask.piece((y - 1) * mask.width + begin, pixels);
+      for (; tops != 0; tops &= tops - 1) trace(begin + std::countr_zero(tops), y);
+    });
   }
+  const std::vector<size_t> outer = tracer.outerRings(isHole);
+  std::vector<size_t> order(rings.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return outer[a] < outer[b]; });
+  std::vector<Polygon> polygons;
+  for (const size_t i : order) polygons.push_back(std::move(rings[i]));
   return polygons;
 }
 

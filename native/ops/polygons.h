@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ops/mask.h"
+#include "ops/bit_mask.h"
 
 namespace segsam {
 
@@ -14,6 +14,6 @@ struct Polygon {
 
 /// The boundaries of the 4-connected foreground along pixel edges. Outer rings run clockwise as seen on the screen,
 /// holes counter-clockwise: the foreground is always to the right. A hole follows its outer ring.
-std::vector<Polygon> maskPolygons(const Mask& mask);
+std::vector<Polygon> maskPolygons(const BitMask& mask);
 
 }  // namespace segsam

@@ -1,6 +1,6 @@
 #include "ops/rle.h"
 
-#include <algorithm>
+#include <bit>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -16,34 +16,27 @@ constexpr int64_t kPayload = 0x1f;
 constexpr int64_t kSign = 0x10;
 constexpr int64_t kContinues = 0x20;
 
-/// Notes the columns in which one row of pixels has foreground and the other has not.
-template <class Note>
-void eachDifference(const uint8_t* a, const uint8_t* b, int64_t width, const Note& note) {
-  constexpr int64_t kBlock = 64;
-  for (int64_t first = 0; first < width; first += kBlock) {
-    const int64_t last = std::min(first + kBlock, width);
-    uint8_t differ = 0;
-    for (int64_t x = first; x < last; ++x) differ |= static_cast<uint8_t>((a[x] != 0) != (b[x] != 0));
-    if (differ == 0) continue;
-    for (int64_t x = first; x < last; ++x) {
-      if ((a[x] != 0) != (b[x] != 0)) note(x);
-    }
-  }
+/// Of the pixels of a row from x on, each with the one before it, going down the columns: the last one of the column
+/// before for those of the first row, background for the very first.
+uint64_t pixelsBefore(const BitMask& mask, int64_t x, int64_t y, int64_t pixels) {
+  if (y > 0) return mask.piece((y - 1) * mask.width + x, pixels);
+  const int64_t last = (mask.height - 1) * mask.width;
+  return x > 0 ? mask.piece(last + x - 1, pixels) : mask.piece(last, pixels - 1) << 1;
 }
 
 /// The positions of pixels that differ from the one before, going down the columns; before the first is background.
 /// Found row by row, as memory lies, and put in the order of columns: they are few.
-std::vector<uint32_t> changesByColumn(const Mask& mask) {
-  const auto row = [&](int64_t y) { return mask.pixels + y * mask.width; };
-  // Above the first row of a column lies the last one of the column before.
-  std::vector<uint8_t> above(mask.width);
-  std::copy_n(row(mask.height - 1), mask.width - 1, above.data() + 1);
+std::vector<uint32_t> changesByColumn(const BitMask& mask) {
   std::vector<std::pair<uint32_t, uint32_t>> found;
   std::vector<size_t> next(mask.width + 1);
   for (int64_t y = 0; y < mask.height; ++y) {
-    eachDifference(y == 0 ? above.data() : row(y - 1), row(y), mask.width, [&](int64_t x) {
-      found.emplace_back(static_cast<uint32_t>(x), static_cast<uint32_t>(y));
-      ++next[x + 1];
+    mask.eachPiece([&](int64_t begin, int64_t pixels) {
+      uint64_t changes = mask.piece(y * mask.width + begin, pixels) ^ pixelsBefore(mask, begin, y, pixels);
+      for (; changes != 0; changes &= changes - 1) {
+        const int64_t x = begin + std::countr_zero(changes);
+        found.emplace_back(static_cast<uint32_t>(x), static_cast<uint32_t>(y));
+        ++next[x + 1];
+      }
     });
   }
   std::partial_sum(next.begin(), next.end(), next.begin());
@@ -54,7 +47,7 @@ std::vector<uint32_t> changesByColumn(const Mask& mask) {
 
 }  // namespace
 
-std::vector<uint32_t> encodeRle(const Mask& mask) {
+std::vector<uint32_t> encodeRle(const BitMask& mask) {
   if (mask.size() > std::numeric_limits<uint32_t>::max()) {
     throw Error(kInvalidArgument, "Expected a mask of at most 4294967295 pixels, got " + std::to_string(mask.size()));
   }

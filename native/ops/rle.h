@@ -4,13 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "ops/mask.h"
+#include "ops/bit_mask.h"
 
 namespace segsam {
 
 /// Run lengths as COCO defines them: column-major, alternating, the first run is background (and may be 0).
 /// Source of the format: cocoapi, `common/maskApi.c`.
-std::vector<uint32_t> encodeRle(const Mask& mask);
+std::vector<uint32_t> encodeRle(const BitMask& mask);
 
 /// @param pixels (height, width), written whole
 /// @throws Error INVALID_ARGUMENT where the runs do not add up to width * height
