@@ -31,7 +31,7 @@ export class Bench {
   get repetitions(): Repetitions {
     const { quick, budget, least } = this.options
     if (quick) return { warmUps: 1, least, most: least, budgetMs: 0 }
-    return { warmUps: 2, least, most: 50, budgetMs: budget * 1000 }
+    return { warmUps: 2, least, most: 200, budgetMs: budget * 1000 }
   }
 
   wants(scenario: Options['only'][number]): boolean {

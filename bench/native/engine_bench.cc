@@ -15,10 +15,10 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "engine/mask_tensor.h"
 #include "engine/model.h"
 #include "engine/scene.h"
 #include "napi/large_pages.h"
-#include "ops/mask_bits.h"
 
 using namespace segsam;
 
@@ -60,31 +60,31 @@ struct Bench {
     const auto count = static_cast<size_t>(prompts);
     const auto image = static_cast<size_t>(side * side);
     const Masks maskBytes(count * image);
-    const auto words = maskWords(side * side);
-    const auto newBits = [&] { return at::empty({prompts, words}, at::kInt); };
-    const auto wordsOf = [](const at::Tensor& bits) {
-      return reinterpret_cast<uint32_t*>(bits.mutable_data_ptr<int32_t>());
-    };
-    const at::Tensor masks = newBits();
+    const at::Tensor masks = newMaskTensor(prompts, side * side);
     const at::Tensor logits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> iou(count);
     const PromptBatch batch{prompts, 2, points.data(), labels.data(), nullptr};
+    DecodedViews out{.masksPerPrompt = 1,
+                     .masks = wordsOf(masks),
+                     .logits = logits.data_ptr<float>(),
+                     .iou = iou.data(),
+                     .maskBytes = maskBytes.data()};
     if (!classes) {
-      DecodedViews out{1, wordsOf(masks), logits.data_ptr<float>(), iou.data()};
-      out.maskBytes = maskBytes.data();
       scene->decode(*model, batch, nullptr, 0.0f, out);
       return;
     }
     const auto known = static_cast<size_t>(classes->size);
-    const at::Tensor semanticMasks = newBits();
+    const at::Tensor semanticMasks = newMaskTensor(prompts, side * side);
     const at::Tensor semanticLogits = at::empty({prompts, maskSize, maskSize}, at::kFloat);
     std::vector<float> agreement(count);
     std::vector<float> probabilities(count * (known + 1));
     std::vector<float> presence(count * known);
-    scene->decode(
-        *model, batch, classes.get(), 0.0f,
-        {1, wordsOf(masks), logits.data_ptr<float>(), iou.data(), wordsOf(semanticMasks),
-         semanticLogits.data_ptr<float>(), agreement.data(), probabilities.data(), presence.data(), maskBytes.data()});
+    out.semanticMasks = wordsOf(semanticMasks);
+    out.semanticLogits = semanticLogits.data_ptr<float>();
+    out.agreement = agreement.data();
+    out.classProbabilities = probabilities.data();
+    out.presence = presence.data();
+    scene->decode(*model, batch, classes.get(), 0.0f, out);
   }
 };
 

@@ -3,16 +3,9 @@
 #include <iterator>
 #include <utility>
 
-#include "ops/mask_bits.h"
+#include "engine/mask_tensor.h"
 
 namespace segsam {
-
-namespace {
-
-/// Of a tensor of masks.
-uint32_t* wordsOf(const at::Tensor& masks) { return reinterpret_cast<uint32_t*>(masks.mutable_data_ptr<int32_t>()); }
-
-}  // namespace
 
 EncodeWork::EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images,
                        std::vector<std::shared_ptr<uint8_t[]>> owned)
@@ -62,14 +55,13 @@ bool DecodeWork::joins(const Work& other, int64_t total) const {
 DecodeRequest DecodeWork::request() {
   // Most callers read few masks and logits: libtorch's memory is used again, that of JavaScript new in each call.
   const int64_t side = model_->options().maskSize;
-  const int64_t words = maskWords(scene_->frame().width * scene_->frame().height);
+  const int64_t pixels = scene_->frame().width * scene_->frame().height;
   const int64_t masks = prompts_.count * out_.masksPerPrompt;
   const int64_t semantic = classes_ ? prompts_.count : 0;
-  const auto newMasks = [&](int64_t count) { return at::empty({count, words}, at::kInt); };
   const auto newLogits = [&](int64_t count) { return at::empty({count, side, side}, at::kFloat); };
-  masks_ = newMasks(masks);
+  masks_ = newMaskTensor(masks, pixels);
   logits_ = newLogits(masks);
-  semanticMasks_ = newMasks(semantic);
+  semanticMasks_ = newMaskTensor(semantic, pixels);
   semanticLogits_ = newLogits(semantic);
   out_.masks = wordsOf(masks_);
   out_.logits = logits_.mutable_data_ptr<float>();

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "engine/mask_tensor.h"
 #include "napi/arguments.h"
 #include "napi/environment.h"
 #include "napi/host_memory.h"
@@ -33,8 +34,7 @@ struct MaskBitsObject {
 BitMask readMask(const Napi::CallbackInfo& info) {
   const MaskBitsObject& masks = unwrap<MaskBitsObject>(info.This());
   const int64_t index = readInteger(info[0], "index", 0, masks.bits.size(0) - 1, kInvalidArgument);
-  const auto* words = reinterpret_cast<const uint32_t*>(masks.bits.const_data_ptr<int32_t>());
-  return {words + index * masks.bits.size(1), masks.width, masks.height};
+  return {wordsOf(masks.bits, index), masks.width, masks.height};
 }
 
 Napi::Value expand(const Napi::CallbackInfo& info) {
