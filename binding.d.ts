@@ -299,9 +299,11 @@ export class MaskBits {
   private constructor()
   /** Writes a mask as bytes of 0 and 1. @throws `INVALID_ARGUMENT` beyond them, or where `target` has not H * W bytes */
   expand(index: number, target: Uint8Array): void
-  /** As {@link maskStats}, without bytes; those that follow as {@link encodeRle} and {@link maskPolygons}. */
+  /** As {@link maskStats}, from the bits. @throws `INVALID_ARGUMENT` beyond the masks, as those that follow */
   stats(index: number): MaskStats
+  /** As {@link encodeRle}, from the bits. */
   rle(index: number): Uint32Array
+  /** As {@link maskPolygons}, from the bits. */
   polygons(index: number): MaskRing[]
 }
 
@@ -354,8 +356,9 @@ export function decodeRle(counts: Uint32Array, width: number, height: number): U
 export function compressRle(counts: Uint32Array): string
 export function decompressRle(text: string): Uint32Array
 /**
- * Boundaries between foreground and background along pixel edges: closed rings (collinear points dropped), in coordinates where the pixel (0, 0) covers [-0.5, 0.5]². Outer rings run clockwise as
- * seen on the screen, holes counter-clockwise; a hole follows its outer ring. Foreground is 4-connected.
+ * Boundaries between foreground and background along pixel edges: closed rings (collinear points dropped), in
+ * coordinates where the pixel (0, 0) covers [-0.5, 0.5]². Outer rings run clockwise as seen on the screen, holes
+ * counter-clockwise; a hole follows its outer ring. Foreground is 4-connected.
  */
 export function maskPolygons(mask: Uint8Array, width: number, height: number): MaskRing[]
 /** Intersection over union; 1 where both are empty. */

@@ -30,7 +30,7 @@ export class MaskMemory {
 }
 
 /** One of the masks of a call, as bits until its bytes are read. */
-export class PackedMask {
+export class MaskOfCall {
   readonly #bits: MaskBits
   readonly #index: number
   readonly #memory: MaskMemory
@@ -42,11 +42,12 @@ export class PackedMask {
     this.#memory = memory
   }
 
-  /** New at every call. @throws SegSamError `OUT_OF_MEMORY` */
+  /** Makes the bytes anew. @throws SegSamError `OUT_OF_MEMORY` */
   bytes(): Uint8Array {
     return this.#memory.bytesOf(this.#bits, this.#index)
   }
 
+  /** Of the bits, as those that follow. */
   stats(): MaskStats {
     return this.#bits.stats(this.#index)
   }

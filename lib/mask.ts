@@ -2,7 +2,7 @@ import type { MaskStats } from '../binding.js'
 import { addon } from './addon.js'
 import { SegSamError, unexpected } from './errors.js'
 import { lazily } from './lazily.js'
-import { PackedMask } from './mask-memory.js'
+import { MaskOfCall } from './mask-memory.js'
 import { checkOptions } from './options.js'
 import { loadSharp } from './sharp.js'
 
@@ -54,7 +54,7 @@ export class Mask {
    */
   declare readonly data: Uint8Array
   /** Until the bytes are made. */
-  #packed: PackedMask | undefined
+  #packed: MaskOfCall | undefined
   #stats: MaskStats | undefined
 
   /**
@@ -63,15 +63,18 @@ export class Mask {
    */
   constructor(width: number, height: number, data: Uint8Array)
   /** @internal */
-  constructor(width: number, height: number, data: PackedMask)
-  constructor(width: number, height: number, data: Uint8Array | PackedMask) {
+  constructor(width: number, height: number, data: MaskOfCall)
+  constructor(width: number, height: number, data: Uint8Array | MaskOfCall) {
     checkSide('width', width)
     checkSide('height', height)
     this.width = width
     this.height = height
-    if (data instanceof PackedMask) {
+    if (data instanceof MaskOfCall) {
       this.#packed = data
-      lazily(this, 'data', () => this.#unpack(data))
+      const onSettled = () => {
+        this.#packed = undefined
+      }
+      lazily(this, 'data', () => data.bytes(), onSettled)
     } else {
       checkPixels(data, width, height)
       this.data = data
@@ -218,12 +221,6 @@ export class Mask {
   #measure() {
     this.#stats ??= this.#packed?.stats() ?? addon().maskStats(this.data, this.width, this.height)
     return this.#stats
-  }
-
-  #unpack(packed: PackedMask) {
-    const bytes = packed.bytes()
-    this.#packed = undefined
-    return bytes
   }
 }
 

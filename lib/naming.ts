@@ -13,7 +13,7 @@ export const PRESENCE_THRESHOLD = 0.5
  * Names the object of the prompt at `place`.
  *
  * @param cards the classes that it was decoded with, in their order; `null`: the semantic part is untrained
- * @returns `target` with its names; the candidates are ranked when they are first read
+ * @returns `target` with its names; candidates and others are ranked when they are first read
  */
 export function withNames<T extends object>(
   target: T,
@@ -21,47 +21,36 @@ export function withNames<T extends object>(
   place: number,
   cards: readonly ClassCard[] | null,
 ): T & Names {
-  if (!cards)
+  if (!cards) {
     return Object.assign(target, { label: null, labelReason: 'untrained' as const, candidates: [], others: [] })
+  }
   const count = cards.length
-  const probabilities = classProbabilities.subarray(place * (count + 1), (place + 1) * (count + 1))
+  // Copies: a hit that is kept holds the numbers of one prompt, not those of all.
+  const probabilities = classProbabilities.slice(place * (count + 1), (place + 1) * (count + 1))
   const nothing = probabilities[count]!
   const best = largest(probabilities.subarray(0, count))
   const isLabel = probabilities[best]! > nothing
   const label = isLabel ? labelOf(cards[best]!, probabilities[best]!) : null
-  const names = {
-    label,
-    labelReason: isLabel ? null : ('nothing' as const),
-    others: rank(cards, presence.subarray(place * count, (place + 1) * count), PRESENCE_THRESHOLD, label),
-  }
-  return withCandidates(Object.assign(target, names), cards, probabilities)
+  const ofPresence = presence.slice(place * count, (place + 1) * count)
+  const named = Object.assign(target, { label, labelReason: isLabel ? null : ('nothing' as const) })
+  const ranked = lazily(named, 'candidates', () => rank(cards, probabilities, { without: label }))
+  return lazily(ranked, 'others', () => rank(cards, ofPresence, { above: PRESENCE_THRESHOLD, without: label }))
 }
 
-/** A function of its own, so that the names hold nothing else of the call. */
-function withCandidates<T extends Pick<Names, 'label'>>(
-  target: T,
-  cards: readonly ClassCard[],
-  probabilities: Float32Array,
-) {
-  const { label } = target
-  return lazily(target, 'candidates', () => rank(cards, probabilities, Number.NEGATIVE_INFINITY, label))
+export interface RankRules {
+  /** Only classes that are more probable, 0 to 1. */
+  above?: number
+  /** The class of this label is left out. */
+  without?: Label | null
 }
 
-/**
- * Classes by falling probability, the first of equals first.
- *
- * @param above those that are no more probable are left out
- * @param other left out, too
- */
-export function rank(
-  cards: readonly ClassCard[],
-  probabilities: Float32Array,
-  above: number,
-  other: Label | null = null,
-): Label[] {
+/** Classes by falling probability, the first of equals first. */
+export function rank(cards: readonly ClassCard[], probabilities: Float32Array, { above, without }: RankRules): Label[] {
   const labels: Label[] = []
   for (const [k, card] of cards.entries()) {
-    if (probabilities[k]! > above && card.id !== other?.id) labels.push(labelOf(card, probabilities[k]!))
+    const probability = probabilities[k]!
+    if (card.id === without?.id || (above !== undefined && !(probability > above))) continue
+    labels.push(labelOf(card, probability))
   }
   return labels.sort((a, b) => b.probability - a.probability)
 }

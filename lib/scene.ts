@@ -20,7 +20,7 @@ import { checkedRules } from './label-map/regions.js'
 import { type LabelMap, labelMapOf } from './label-map.js'
 import { lazily } from './lazily.js'
 import { Mask } from './mask.js'
-import { MaskMemory, PackedMask } from './mask-memory.js'
+import { MaskMemory, MaskOfCall } from './mask-memory.js'
 import { writingTo } from './memory-in-use.js'
 import { rank, withNames } from './naming.js'
 import { checkOptions } from './options.js'
@@ -229,7 +229,7 @@ export class Scene {
       const classes = await this.#selected(options, call)
       if (this.#manifest.semantic === 'untrained') return { classes: [], labelReason: 'untrained' }
       const probabilities = await presenceOf(this.#decoder(classes, call), classes.cards.length, pointsPerSide)
-      const seen = rank(classes.cards, probabilities, threshold)
+      const seen = rank(classes.cards, probabilities, { above: threshold })
       return { classes: seen, labelReason: seen.length > 0 ? null : 'nothing' }
     })
   }
@@ -443,7 +443,7 @@ export class Scene {
 // keeps the bits of its call, but not the logits, and these not the masks.
 
 function maskOf({ width, height }: Scene, bits: MaskBits, index: number, memory: MaskMemory): Mask {
-  return new Mask(width, height, new PackedMask(bits, index, memory))
+  return new Mask(width, height, new MaskOfCall(bits, index, memory))
 }
 
 function withLogits<T extends object, Name extends string>(

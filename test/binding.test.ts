@@ -242,7 +242,10 @@ describe('parts of a result', () => {
     const target = new Uint8Array(pixels).fill(9)
     masks.expand(0, target)
     expect(Math.max(...target)).toBeLessThanOrEqual(1)
-    for (const index of [-1, 1, 0.5]) expect(() => masks.expand(index, target)).toThrow(invalid)
+    for (const index of [-1, 1, 0.5]) {
+      expect(() => masks.expand(index, target)).toThrow(invalid)
+      for (const name of ['stats', 'rle', 'polygons'] as const) expect(() => masks[name](index)).toThrow(invalid)
+    }
     for (const length of [0, pixels - 1, pixels + 1]) {
       expect(() => masks.expand(0, new Uint8Array(length))).toThrow(invalid)
     }

@@ -49,24 +49,37 @@ function named(classProbabilities: number[], presence: number[], semantic?: Mani
   return hitOf(decodedAs(classProbabilities, presence), semantic)
 }
 
-it('a mask that is kept holds neither logits nor anything else of its call', async () => {
+/** What is taken of a hit, and what of its call is still held when only that is. */
+async function heldWith<T>(take: (hit: Hit) => T): Promise<{ taken: T; held: string[] }> {
   setFlagsFromString('--expose-gc')
   const collect: () => void = runInNewContext('gc')
   const call = async () => {
-    const decoded = decodedAs([1, 0, 0, 0], [0, 0, 0])
-    const others = [decoded, decoded.logits, decoded.semanticLogits, decoded.semanticMasks].map(
-      (each) => new WeakRef(each),
-    )
-    const { mask } = await hitOf(decoded)
-    return { mask, others }
+    const decoded = decodedAs([0.5, 0.25, 0.125, 0.125], [0.75, 0.25, 0.875])
+    const { masks, logits, semanticMasks, semanticLogits, classProbabilities } = decoded
+    const parts = { decoded, masks, logits, semanticMasks, semanticLogits, classProbabilities }
+    const given = Object.entries(parts).map(([name, part]) => ({ name, part: new WeakRef(part) }))
+    return { taken: take(await hitOf(decoded)), given }
   }
-  const { mask, others } = await call()
-  for (let i = 0; i < 20 && others.some((each) => each.deref()); i++) {
+  const { taken, given } = await call()
+  for (let i = 0; i < 20; i++) {
     await setImmediate()
     collect()
   }
-  expect(others.map((each) => each.deref())).toEqual([undefined, undefined, undefined, undefined])
-  expect(mask.data).toEqual(new Uint8Array(1))
+  return { taken, held: given.filter(({ part }) => part.deref()).map(({ name }) => name) }
+}
+
+it('a mask that is kept holds the masks of its call, and nothing else of it', async () => {
+  const { taken, held } = await heldWith(({ mask }) => mask)
+  expect(held).toEqual(['masks'])
+  expect(taken.data).toEqual(new Uint8Array(1))
+})
+
+it('a hit that is kept, unread, holds masks and logits of its call, but not the numbers of other prompts', async () => {
+  const { taken, held } = await heldWith((hit) => hit)
+  expect(held).toEqual(['masks', 'logits', 'semanticMasks', 'semanticLogits'])
+  expect(Object.getOwnPropertyDescriptor(taken, 'candidates')!.get).toBeTypeOf('function')
+  expect(taken.candidates.map(({ id }) => id)).toEqual(['ring', 'bar'])
+  expect(taken.others.map(({ id }) => id)).toEqual(['bar'])
 })
 
 describe('what a hit is called', () => {
@@ -92,6 +105,21 @@ describe('what a hit is called', () => {
     expect(hit.label).toBeNull()
     expect(hit.labelReason).toBe('nothing')
     expect(hit.candidates.map(({ id }) => id)).toEqual(['ring', 'disc', 'bar'])
+  })
+})
+
+describe('equals', () => {
+  it('are ranked in the order of the classes', async () => {
+    const hit = await named([0.125, 0.375, 0.375, 0.125], [0.75, 0, 0.75])
+    expect(hit.label!.id).toBe('ring')
+    expect(hit.candidates.map(({ id }) => id)).toEqual(['bar', 'disc'])
+    expect(hit.others.map(({ id }) => id)).toEqual(['disc', 'bar'])
+  })
+
+  it('of "nothing" are no label', async () => {
+    const hit = await named([0.375, 0.125, 0.125, 0.375], [0, 0, 0])
+    expect(hit).toMatchObject({ label: null, labelReason: 'nothing' })
+    expect(hit.candidates.map(({ id }) => id)).toEqual(['disc', 'ring', 'bar'])
   })
 })
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { addon } from '../lib/addon.js'
 import {
   type EncodeOptions,
@@ -140,8 +140,38 @@ describe('a hit', () => {
     })
     const ofBits = masks.map(measured)
     expect(ofBits.filter(({ area }) => area > 0).length).toBeGreaterThan(6)
+    const unread = masks.map((mask) => typeof Object.getOwnPropertyDescriptor(mask, 'data')!.get)
+    expect(unread).toEqual(masks.map(() => 'function'))
     expect(masks.map(({ width, height, data }) => measured(new Mask(width, height, data)))).toEqual(ofBits)
     expect(masks.map(({ area, data }) => data.filter(Boolean).length - area)).toEqual(masks.map(() => 0))
+  })
+
+  it('gives masks that are measured by the bytes that they were assigned', async () => {
+    const [hit] = await scene.segment([box])
+    const { mask } = hit!
+    const data = new Uint8Array(width * height)
+    data[width + 1] = 1
+    Object.assign(mask, { data })
+    expect(mask.data).toBe(data)
+    expect(mask).toMatchObject({ area: 1, bbox: [1, 1, 1, 1] })
+    expect(mask.toRLE()).toEqual(new Mask(width, height, data).toRLE())
+    expect(mask.toPolygons()).toHaveLength(1)
+  })
+
+  it('gives masks that are as they were when there was no memory for their bytes', async () => {
+    const [hit] = await scene.segment([box])
+    const { mask } = hit!
+    const noMemory = new SegSamError('OUT_OF_MEMORY', 'no memory')
+    const newBytes = vi.spyOn(addon(), 'newBytes').mockImplementation(() => {
+      throw noMemory
+    })
+    try {
+      expect(() => mask.data).toThrow(noMemory)
+      expect(mask.area).toBeGreaterThan(0)
+    } finally {
+      newBytes.mockRestore()
+    }
+    expect(mask.data.filter(Boolean)).toHaveLength(mask.area)
   })
 
   it('gives masks that can be read when the scene is gone', async () => {

@@ -10,7 +10,8 @@ import type { CheckedEverything } from './options.js'
 import { pointGrid } from './point-grid.js'
 import { withoutDuplicates } from './suppression.js'
 
-type Name = (decoded: Decoded, place: number) => Names
+type Named = Pick<Names, 'label' | 'labelReason' | 'candidates'>
+type Name = (decoded: Decoded, place: number) => Named
 
 interface Size {
   width: number
@@ -28,7 +29,7 @@ interface KeptMask {
 }
 
 interface NamedMask extends KeptMask {
-  names: Names
+  names: Named
   /** The grid point that it answers. */
   point: { x: number; y: number }
 }
@@ -81,7 +82,9 @@ export async function objectsInCrop(
   return objects
 }
 
-/** One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls. */
+/**
+ * One mask and what is measured of it, or `null` where a filter leaves it out. The event loop turns between native calls.
+ */
 async function keptMask(
   decoder: Decoder,
   decoded: Decoded,
@@ -125,8 +128,10 @@ function placed(
   { x, y, width, height, layer }: Crop,
   image: Size,
 ): FoundObject {
+  const { label, labelReason, candidates } = names
   const cropBox: BoundingBox = [x, y, x + width - 1, y + height - 1]
-  if (layer === 0) return new FoundObject(image, counts, { ...fields, ...names, cropBox })
+  const known = { ...fields, label, labelReason, candidates, cropBox }
+  if (layer === 0) return new FoundObject(image, counts, known)
   const inCrop = addon().decodeRle(counts, width, height)
   const pixels = new Uint8Array(image.width * image.height)
   for (let row = 0; row < height; row++) {
@@ -134,10 +139,8 @@ function placed(
   }
   const [x0, y0, x1, y1] = fields.bbox
   return new FoundObject(image, addon().encodeRle(pixels, image.width, image.height), {
-    ...fields,
-    ...names,
+    ...known,
     bbox: [x0 + x, y0 + y, x1 + x, y1 + y],
     point: { x: fields.point.x + x, y: fields.point.y + y },
-    cropBox,
   })
 }

@@ -48,8 +48,9 @@ export class FollowedSlice {
     this.label = hit.label
     this.classProbability = probabilityOf((prompted ?? hit).label, hit)
     this.logits = hit.logits
-    this.intensity = intensityOf(image.data, image.channels, mask)
+    // While the mask is bits.
     this.#counts = mask.runs()
+    this.intensity = intensityOf(image.data, image.channels, mask)
   }
 
   /** Decoded at every access: keep it while you use it. */

@@ -9,6 +9,7 @@
 #include "napi/mask_values.h"
 #include "napi/wrapped.h"
 #include "ops/bit_mask.h"
+#include "ops/mask_bits.h"
 #include "ops/polygons.h"
 #include "ops/rle.h"
 

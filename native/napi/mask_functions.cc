@@ -1,6 +1,5 @@
 #include "napi/mask_functions.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "napi/arguments.h"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -13,7 +14,7 @@ namespace segsam {
 
 /// A mask of a bit per pixel (ops/mask_bits.h), row-major, one row right behind the other, not owned.
 struct BitMask {
-  /// Pixels that can be had at once, wherever they begin.
+  /// Pixels that can be had at once, wherever they begin: 64 bits from a byte on, less up to 7 before the first.
   static constexpr int64_t kPixelsOfPiece = 56;
 
   const uint32_t* words;
@@ -24,8 +25,9 @@ struct BitMask {
 
   bool isSet(int64_t index) const { return words[index / kMaskPixelsOfWord] >> index % kMaskPixelsOfWord & 1; }
 
-  /// The pixels from index `first` on, the first the least significant bit; at most kPixelsOfPiece.
+  /// Of a mask's pixels those from index `first` on, the first the least significant bit; 0 to kPixelsOfPiece of them.
   uint64_t piece(int64_t first, int64_t pixels) const {
+    static_assert(std::endian::native == std::endian::little);
     const int64_t begin = first / 8;
     const int64_t left = maskWords(size()) * static_cast<int64_t>(sizeof(uint32_t)) - begin;
     uint64_t bits = 0;

@@ -27,8 +27,6 @@ struct Box {
     x1 = std::max(x1, x);
     y1 = std::max(y1, y);
   }
-  int64_t width() const { return x1 - x0 + 1; }
-  int64_t height() const { return y1 - y0 + 1; }
 };
 
 /// Those of `count` pixels that are set.

@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <iterator>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -30,7 +32,7 @@ class Tracer {
     int64_t x = startX;
     int64_t y = startY;
     Direction direction = kRight;
-    undersides_.push_back(kNone);
+    uppermost_.push_back(kNone);
     do {
       corners.push_back(static_cast<double>(x) - 0.5);
       corners.push_back(static_cast<double>(y) - 0.5);
@@ -41,12 +43,15 @@ class Tracer {
 
   /// For each ring, in the order in which they were walked, the outer ring of the component that it bounds.
   std::vector<size_t> outerRings(const std::vector<bool>& isHole) {
-    std::sort(leftSides_.begin(), leftSides_.end());
     std::vector<size_t> outer(isHole.size());
-    for (size_t i = 0; i < outer.size(); ++i) {
-      outer[i] = i;
-      while (isHole[outer[i]]) outer[i] = ringAround(outer[i]);
-    }
+    std::iota(outer.begin(), outer.end(), size_t{0});
+    std::vector<size_t> holes;
+    std::copy_if(outer.begin(), outer.end(), std::back_inserter(holes), [&](size_t ring) { return isHole[ring]; });
+    if (holes.empty()) return outer;
+    std::sort(leftSides_.begin(), leftSides_.end());
+    // From the top down: the ring around a hole reaches higher, so that its own outer ring is known by then.
+    std::sort(holes.begin(), holes.end(), [&](size_t a, size_t b) { return uppermost_[a] < uppermost_[b]; });
+    for (const size_t hole : holes) outer[hole] = outer[ringAround(hole)];
     return outer;
   }
 
@@ -65,26 +70,27 @@ class Tracer {
       if (direction == kRight) topVisited_[index(x, y)] = true;
       x += kStepX[direction];
       y += kStepY[direction];
-      note(x, y, direction);
+      noteSide(x, y, direction);
       // Turning right wherever possible keeps pixels that touch only at a corner apart.
       if (!isAheadSet(x, y, direction, true)) return static_cast<Direction>((direction + 1) % 4);
       if (isAheadSet(x, y, direction, false)) return static_cast<Direction>((direction + 3) % 4);
     }
   }
 
-  /// After a step to corner (x, y).
-  void note(int64_t x, int64_t y, Direction direction) {
-    if (direction == kUp) leftSides_.emplace_back(index(x, y), undersides_.size() - 1);
-    int64_t& uppermost = undersides_.back();
-    if (direction == kLeft && (uppermost == kNone || index(x, y - 1) < uppermost)) uppermost = index(x, y - 1);
+  /// The side of a pixel that was walked along to corner (x, y).
+  void noteSide(int64_t x, int64_t y, Direction direction) {
+    if (direction == kUp) leftSides_.emplace_back(index(x, y), uppermost_.size() - 1);
+    if (direction != kLeft) return;
+    int64_t& uppermost = uppermost_.back();
+    const int64_t above = index(x, y - 1);
+    if (uppermost == kNone || above < uppermost) uppermost = above;
   }
 
-  /// Another ring of the component around a hole, one that reaches higher: that at the left end of the row of pixels
-  /// above the hole.
+  /// Another ring of the component that a hole is in: the one on the left of the row of pixels above the hole. That row
+  /// is higher than all of the hole, so what lies on its left is another hole, which begins higher, or the outside.
   size_t ringAround(size_t hole) const {
-    int64_t pixel = undersides_[hole];
-    while (pixel % mask_.width > 0 && mask_.isSet(pixel - 1)) --pixel;
-    return std::lower_bound(leftSides_.begin(), leftSides_.end(), std::pair{pixel, size_t{0}})->second;
+    const std::pair pixel{uppermost_[hole], std::numeric_limits<size_t>::max()};
+    return std::prev(std::upper_bound(leftSides_.begin(), leftSides_.end(), pixel))->second;
   }
 
   /// Of the two pixels ahead of a corner, the one to the right or to the left.
@@ -101,8 +107,8 @@ class Tracer {
   std::vector<bool> topVisited_;
   /// Pixels whose left side a ring has passed, and which ring.
   std::vector<std::pair<int64_t, size_t>> leftSides_;
-  /// Of each ring the first pixel, by rows, whose lower side it has passed.
-  std::vector<int64_t> undersides_;
+  /// Of each ring the first pixel, row by row, whose lower side it has passed: of a hole, the one above its top.
+  std::vector<int64_t> uppermost_;
 };
 
 /// Twice the signed area; positive where the ring runs clockwise as seen on the screen.

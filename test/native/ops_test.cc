@@ -299,6 +299,39 @@ TEST("each component has one outer ring, and its holes follow it") {
   }
 }
 
+TEST("a hole follows the ring of what it is in, whatever lies on its left") {
+  // The row above the second hole ends at the first one; within the large hole is an island with a hole of its own.
+  const auto polygons = maskPolygons(parse({
+                                               "#########.#",
+                                               "#.#######.#",
+                                               "#.##.##...#",
+                                               "##########.",
+                                               "#########..",
+                                               "#.......#.#",
+                                               "#.#####.#.#",
+                                               "#.#...#.#..",
+                                               "#.#.#.#.#..",
+                                               "#.#...#.#..",
+                                               "#.#####.#..",
+                                               "#.......#..",
+                                               "#########..",
+                                           })
+                                         .packed()
+                                         .view());
+  // The corner that each begins at, and whether it is a hole.
+  std::vector<std::vector<double>> begins;
+  for (const auto& polygon : polygons) begins.push_back({polygon.ring[0], polygon.ring[1], polygon.hole ? 1.0 : 0.0});
+  EXPECT(begins == (std::vector<std::vector<double>>{{-0.5, -0.5, 0},
+                                                     {0.5, 2.5, 1},
+                                                     {3.5, 2.5, 1},
+                                                     {0.5, 11.5, 1},
+                                                     {9.5, -0.5, 0},
+                                                     {9.5, 4.5, 0},
+                                                     {1.5, 5.5, 0},
+                                                     {2.5, 9.5, 1},
+                                                     {3.5, 7.5, 0}}));
+}
+
 TEST("pixels that touch at a corner only have rings of their own") {
   const auto polygons = maskPolygons(parse({"#.", ".#"}).packed().view());
   EXPECT_EQUAL(polygons.size(), size_t{2});
