@@ -25,13 +25,12 @@ export function withNames<T extends object>(
     return Object.assign(target, { label: null, labelReason: 'untrained' as const, candidates: [], others: [] })
   }
   const count = cards.length
-  // Copies: a hit that is kept holds the numbers of one prompt, not those of all.
-  const probabilities = classProbabilities.slice(place * (count + 1), (place + 1) * (count + 1))
+  const probabilities = classProbabilities.subarray(place * (count + 1), (place + 1) * (count + 1))
   const nothing = probabilities[count]!
   const best = largest(probabilities.subarray(0, count))
   const isLabel = probabilities[best]! > nothing
   const label = isLabel ? labelOf(cards[best]!, probabilities[best]!) : null
-  const ofPresence = presence.slice(place * count, (place + 1) * count)
+  const ofPresence = presence.subarray(place * count, (place + 1) * count)
   const named = Object.assign(target, { label, labelReason: isLabel ? null : ('nothing' as const) })
   const ranked = lazily(named, 'candidates', () => rank(cards, probabilities, { without: label }))
   return lazily(ranked, 'others', () => rank(cards, ofPresence, { above: PRESENCE_THRESHOLD, without: label }))

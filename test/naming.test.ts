@@ -55,8 +55,8 @@ async function heldWith<T>(take: (hit: Hit) => T): Promise<{ taken: T; held: str
   const collect: () => void = runInNewContext('gc')
   const call = async () => {
     const decoded = decodedAs([0.5, 0.25, 0.125, 0.125], [0.75, 0.25, 0.875])
-    const { masks, logits, semanticMasks, semanticLogits, classProbabilities } = decoded
-    const parts = { decoded, masks, logits, semanticMasks, semanticLogits, classProbabilities }
+    const { masks, logits, semanticMasks, semanticLogits, iou } = decoded
+    const parts = { decoded, masks, logits, semanticMasks, semanticLogits, iou }
     const given = Object.entries(parts).map(([name, part]) => ({ name, part: new WeakRef(part) }))
     return { taken: take(await hitOf(decoded)), given }
   }
@@ -74,7 +74,7 @@ it('a mask that is kept holds the masks of its call, and nothing else of it', as
   expect(taken.data).toEqual(new Uint8Array(1))
 })
 
-it('a hit that is kept, unread, holds masks and logits of its call, but not the numbers of other prompts', async () => {
+it('a hit ranks candidates and others when they are read, and holds no more of its call than they need', async () => {
   const { taken, held } = await heldWith((hit) => hit)
   expect(held).toEqual(['masks', 'logits', 'semanticMasks', 'semanticLogits'])
   expect(Object.getOwnPropertyDescriptor(taken, 'candidates')!.get).toBeTypeOf('function')
