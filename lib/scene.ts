@@ -1,4 +1,4 @@
-import type { Decoded, DecodeOptions, Logits, MaskBits, PromptBatch } from '../binding.js'
+import type { Decoded, DecodeOptions, Logits, PromptBatch } from '../binding.js'
 import { abortable } from './abort.js'
 import type { Manifest } from './bundle.js'
 import { CALL_OPTIONS, Call, type CallOptions } from './call.js'
@@ -422,7 +422,7 @@ export class Scene {
       const proposal = {
         mask: out
           ? new Mask(width, height, out.subarray(m * pixels, (m + 1) * pixels))
-          : maskOf(this, decoded.masks, row, memory),
+          : new Mask(width, height, new MaskOfCall(decoded.masks, row, memory)),
         predictedIou: decoded.iou[row]!,
         agreement: trained ? decoded.agreement[row]! : null,
       }
@@ -430,7 +430,7 @@ export class Scene {
     })
     const best = proposals.reduce((a, b) => (b.predictedIou > a.predictedIou ? b : a))
     const { mask, predictedIou, agreement } = best
-    const semanticMask = trained ? maskOf(this, decoded.semanticMasks, place, memory) : null
+    const semanticMask = trained ? new Mask(width, height, new MaskOfCall(decoded.semanticMasks, place, memory)) : null
     const hit = { mask, predictedIou, agreement, masks: proposals, semanticMask }
     const ofBest = withLogitsOf(withNames(hit, decoded, place, trained ? cards : null), best)
     return trained
@@ -439,12 +439,8 @@ export class Scene {
   }
 }
 
-// Functions of their own, as closures of one function hold what any of them needs: a mask that is kept and not yet read
-// keeps the bits of its call, but not the logits, and these not the masks.
-
-function maskOf({ width, height }: Scene, bits: MaskBits, index: number, memory: MaskMemory): Mask {
-  return new Mask(width, height, new MaskOfCall(bits, index, memory))
-}
+// Functions of their own, as closures of one function hold what any of them needs: logits that are kept and not yet read
+// keep those of their call, but not the masks.
 
 function withLogits<T extends object, Name extends string>(
   target: T,
