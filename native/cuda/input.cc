@@ -9,6 +9,7 @@
 #include "cuda/arguments.h"
 #include "cuda/halves.h"
 #include "cuda/kernel.h"
+#include "ops/window.h"
 
 namespace segsam {
 

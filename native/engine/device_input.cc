@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <array>
 
 #include "cuda/input.h"
 #include "engine/image.h"
 #include "engine/transfer.h"
+#include "ops/window.h"
 
 namespace segsam {
 
@@ -20,6 +22,15 @@ at::ScalarType pixelType(PixelType type) {
       return at::kFloat;
   }
   return at::kFloat;
+}
+
+/// Writes a (resizedHeight, resizedWidth) plane on the 0-255 scale to its part of one channel of a (3, side, side)
+/// input.
+void normalise(const at::Tensor& plane, int64_t channel, const Normalisation& normalisation, at::Tensor& input) {
+  input[channel]
+      .narrow(0, 0, plane.size(0))
+      .narrow(1, 0, plane.size(1))
+      .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
 }
 
 }  // namespace

@@ -7,8 +7,7 @@
 
 namespace segsam {
 
-EncodeWork::EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images,
-                       std::vector<std::shared_ptr<uint8_t[]>> owned)
+EncodeWork::EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images, std::vector<c10::DataPtr> owned)
     : model_(std::move(model)), images_(std::move(images)), owned_(std::move(owned)) {}
 
 void EncodeWork::run() { runWith({}); }

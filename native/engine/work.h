@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Allocator.h>
+
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -32,7 +34,7 @@ class SingleWork : public Work {
 class EncodeWork : public Work {
  public:
   /// @param owned pixels that live as long as the work; others are borrowed
-  EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images, std::vector<std::shared_ptr<uint8_t[]>> owned);
+  EncodeWork(std::shared_ptr<Model> model, std::vector<Image> images, std::vector<c10::DataPtr> owned);
 
   void run() override;
   int64_t items() const override { return static_cast<int64_t>(images_.size()); }
@@ -45,7 +47,7 @@ class EncodeWork : public Work {
  private:
   std::shared_ptr<Model> model_;
   std::vector<Image> images_;
-  std::vector<std::shared_ptr<uint8_t[]>> owned_;
+  std::vector<c10::DataPtr> owned_;
   std::vector<std::shared_ptr<Scene>> scenes_;
 };
 

@@ -1,5 +1,7 @@
 #include "napi/model_class.h"
 
+#include <c10/core/Allocator.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,6 +14,7 @@
 #include "napi/arguments.h"
 #include "napi/environment.h"
 #include "napi/job.h"
+#include "napi/large_pages.h"
 #include "napi/scene_class.h"
 #include "napi/traffic.h"
 
@@ -188,7 +191,7 @@ size_t bytesOf(PixelType type) {
 struct ImageArgument {
   Image image;
   /// The copy of the pixels; empty where they are borrowed.
-  std::shared_ptr<uint8_t[]> copy;
+  c10::DataPtr copy;
   /// What keeps borrowed pixels alive; empty where they are copied.
   Napi::Value borrowed;
 };
@@ -220,9 +223,11 @@ ImageArgument readImage(const Napi::Value& value) {
                                    " (0 where the buffer was transferred)");
   }
   image.pixels = view.elements;
-  if (borrow) return {image, nullptr, pixels};
+  if (borrow) return {image, {}, pixels};
   const size_t bytes = view.length * bytesOf(image.type);
-  std::shared_ptr<uint8_t[]> copy(new uint8_t[bytes]);
+  // Memory of an earlier image where there is some: the system takes longer to clear new pages than this to fill them.
+  c10::DataPtr copy = c10::GetAllocator(c10::kCPU)->allocate(bytes);
+  useLargePages(copy.get(), static_cast<int64_t>(bytes));
   std::memcpy(copy.get(), view.elements, bytes);
   image.pixels = copy.get();
   return {image, std::move(copy), {}};
@@ -236,7 +241,7 @@ Napi::Value encode(const Napi::CallbackInfo& info) {
     const auto list = info[0].As<Napi::Array>();
     if (list.Length() == 0) throw Error(kInvalidImage, "Expected at least one image");
     std::vector<Image> images;
-    std::vector<std::shared_ptr<uint8_t[]>> copies;
+    std::vector<c10::DataPtr> copies;
     std::vector<Napi::Value> kept;
     for (uint32_t i = 0; i < list.Length(); ++i) {
       ImageArgument argument = readImage(list.Get(i));

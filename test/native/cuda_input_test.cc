@@ -10,6 +10,7 @@
 
 #include "cuda/image_input.h"
 #include "engine/image.h"
+#include "ops/window.h"
 
 using namespace segsam::cuda;
 

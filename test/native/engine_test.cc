@@ -32,8 +32,6 @@ using namespace segsam;
 
 namespace {
 
-const Normalisation kPlain{{0, 0, 0}, {1, 1, 1}};
-
 template <class Pixel>
 Image imageOf(const std::vector<Pixel>& pixels, PixelType type, int64_t width, int64_t height, int channels) {
   return {pixels.data(), type, width, height, channels, std::nullopt};
@@ -44,27 +42,6 @@ std::vector<uint8_t> noise(size_t count) {
   std::vector<uint8_t> pixels(count);
   for (auto& pixel : pixels) pixel = static_cast<uint8_t>(random());
   return pixels;
-}
-
-float valueAt(const at::Tensor& input, int channel, int64_t x, int64_t y) { return input[channel][y][x].item<float>(); }
-
-/// Slow reference of one axis: a triangle as wide as the reduction, as Pillow's BILINEAR.
-std::vector<double> resizeAxis(const std::vector<double>& source, int64_t to) {
-  const auto from = static_cast<int64_t>(source.size());
-  const double scale = std::max(1.0, static_cast<double>(from) / to);
-  std::vector<double> result;
-  for (int64_t i = 0; i < to; ++i) {
-    const double centre = (i + 0.5) * from / to;
-    double sum = 0;
-    double weights = 0;
-    for (int64_t j = 0; j < from; ++j) {
-      const double weight = std::max(0.0, 1 - std::abs(j + 0.5 - centre) / scale);
-      sum += weight * source[j];
-      weights += weight;
-    }
-    result.push_back(sum / weights);
-  }
-  return result;
 }
 
 /// Outputs of a decoder that can be told from the prompt: every logit of mask token i is x + i.
@@ -174,94 +151,6 @@ void spoil(const std::string& path, size_t keep) {
 }
 
 }  // namespace
-
-TEST("an image of the model's size goes in unchanged, channel by channel, without alpha") {
-  const auto pixels = noise(16 * 16 * 4);
-  const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, 16, 16, 4),
-                                   Frame::of(16, 16, 16, ResizeMode::kLongest), {{10, 20, 30}, {2, 4, 8}});
-  for (int64_t y = 0; y < 16; ++y) {
-    for (int64_t x = 0; x < 16; ++x) {
-      for (int c = 0; c < 3; ++c) {
-        const float expected = (pixels[(y * 16 + x) * 4 + c] - 10.0f * (c + 1)) / static_cast<float>(2 << c);
-        EXPECT_NEAR(valueAt(input, c, x, y), expected, 1e-4);
-      }
-    }
-  }
-}
-
-TEST("a gray image fills three channels, and padding is zero after normalisation") {
-  const std::vector<uint8_t> pixels(8 * 4, 200);
-  const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, 8, 4, 1),
-                                   Frame::of(8, 4, 16, ResizeMode::kLongest), {{100, 100, 100}, {50, 50, 50}});
-  for (int c = 0; c < 3; ++c) {
-    EXPECT_NEAR(valueAt(input, c, 15, 7), 2, 1e-5);
-    EXPECT_EQUAL(valueAt(input, c, 15, 8), 0.0f);
-  }
-}
-
-TEST("resizing filters as a triangle as wide as the reduction") {
-  for (const auto& [width, height] :
-       std::vector<std::pair<int64_t, int64_t>>{{50, 20}, {5, 9}, {33, 8}, {200, 3}, {4, 300}, {1, 40}, {1, 5}}) {
-    const auto pixels = noise(width * height);
-    const Frame frame = Frame::of(width, height, 16, ResizeMode::kLongest);
-    const at::Tensor input = toInput(imageOf(pixels, PixelType::kUint8, width, height, 1), frame, kPlain);
-    std::vector<std::vector<double>> rows;
-    for (int64_t y = 0; y < height; ++y) {
-      rows.push_back(resizeAxis({pixels.begin() + y * width, pixels.begin() + (y + 1) * width}, frame.resizedWidth));
-    }
-    for (int64_t x = 0; x < frame.resizedWidth; ++x) {
-      std::vector<double> column;
-      for (const auto& row : rows) column.push_back(row[x]);
-      const auto resized = resizeAxis(column, frame.resizedHeight);
-      for (int64_t y = 0; y < frame.resizedHeight; ++y) EXPECT_NEAR(valueAt(input, 1, x, y), resized[y], 1e-2);
-    }
-  }
-}
-
-TEST("a window maps its ends to 0 and 255 and clamps beyond") {
-  const std::vector<int16_t> pixels{-1000, -160, 40, 240};
-  Image image = imageOf(pixels, PixelType::kInt16, 4, 1, 1);
-  image.window = {{-160, 240}};
-  const at::Tensor input = toInput(image, Frame::of(4, 1, 4, ResizeMode::kLongest), kPlain);
-  EXPECT_NEAR(valueAt(input, 0, 0, 0), 0, 1e-4);
-  EXPECT_NEAR(valueAt(input, 0, 1, 0), 0, 1e-4);
-  EXPECT_NEAR(valueAt(input, 0, 2, 0), 127.5, 1e-3);
-  EXPECT_NEAR(valueAt(input, 0, 3, 0), 255, 1e-3);
-}
-
-TEST("without a window, other than 8-bit pixels span their 0.5 to 99.5 percentiles") {
-  std::mt19937 random(5);
-  std::vector<float> values(40 * 25);
-  for (auto& value : values) value = static_cast<float>(random() % 60000) - 20000;
-  std::vector<float> sorted = values;
-  std::sort(sorted.begin(), sorted.end());
-  const auto percentile = [&](double q) {
-    const double rank = q * (sorted.size() - 1);
-    const auto below = static_cast<size_t>(rank);
-    return sorted[below] + (rank - below) * (sorted[below + 1] - sorted[below]);
-  };
-  const double low = percentile(0.005);
-  const double high = percentile(0.995);
-  const Frame frame = Frame::of(40, 25, 40, ResizeMode::kLongest);
-  const auto check = [&](const at::Tensor& input) {
-    for (int64_t i = 0; i < 40 * 25; ++i) {
-      const double expected = std::clamp((values[i] - low) * 255 / (high - low), 0.0, 255.0);
-      EXPECT_NEAR(valueAt(input, 0, i % 40, i / 40), expected, 1e-2);
-    }
-  };
-  check(toInput(imageOf(values, PixelType::kFloat32, 40, 25, 1), frame, kPlain));
-  std::vector<uint16_t> shifted;
-  for (float value : values) shifted.push_back(static_cast<uint16_t>(value + 20000));
-  check(toInput(imageOf(shifted, PixelType::kUint16, 40, 25, 1), frame, kPlain));
-}
-
-TEST("one single intensity is black, and so is what is not a number") {
-  const std::vector<uint16_t> constant(4, 700);
-  const Frame frame = Frame::of(4, 1, 4, ResizeMode::kLongest);
-  EXPECT_EQUAL(toInput(imageOf(constant, PixelType::kUint16, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
-  const std::vector<float> broken(4, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_EQUAL(toInput(imageOf(broken, PixelType::kFloat32, 4, 1, 1), frame, kPlain).abs().max().item<float>(), 0.0f);
-}
 
 TEST("on a device images become the same input as on the host") {
   const auto check = [](const Image& image, ResizeMode mode) {
@@ -817,8 +706,10 @@ TEST("a scene keeps what its prompts share, counts it, and has it again when it 
         return difference;
       };
       const Decoded last = decode(*model, *scene, set.get(), 2, 1);
-      EXPECT(differenceOf(expected.logits, last.logits) < 1e-4);
-      EXPECT(differenceOf(expected.semanticLogits, last.semanticLogits) < 1e-4);
+      // Sums of another order may round to another bf16.
+      const double rounding = precision == Precision::kFp32 ? 1e-4 : 0.02;
+      EXPECT(differenceOf(expected.logits, last.logits) < rounding);
+      EXPECT(differenceOf(expected.semanticLogits, last.semanticLogits) < rounding);
       const Decoded unshared = decode(*other, *unnamed, otherSet.get(), 0, 3);
       EXPECT(unshared.logits == expected.logits);
       EXPECT(differenceOf(expected.semanticLogits, unshared.semanticLogits) <
