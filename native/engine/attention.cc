@@ -30,32 +30,21 @@ constexpr int64_t kKeys = 512;
 template <class T>
 constexpr int64_t kTogether = sizeof(float) / sizeof(T);
 
-/// (rows, columns) to its transpose, `kTogether` columns as one value. The rows of the source lie `sourceStride` apart.
+/// Keys (rows, columns), `stride` apart, to their transpose, `kTogether` columns as one value.
 template <class T>
-void packTransposed(const T* source, int64_t sourceStride, int64_t rows, int64_t columns, T* target) {
+void packKeys(const T* source, int64_t stride, int64_t rows, int64_t columns, T* target) {
   constexpr int64_t n = kTogether<T>;
-  constexpr int64_t kBlock = 16;
-  for (int64_t first = 0; first < rows; first += kBlock) {
-    const int64_t last = std::min(rows, first + kBlock);
-    for (int64_t column = 0; column < columns; column += n) {
-      for (int64_t row = first; row < last; ++row) {
-        for (int64_t i = 0; i < n; ++i) target[column * rows + row * n + i] = source[row * sourceStride + column + i];
-      }
-    }
-  }
+  // Only moved, two of bfloat16 as if they were one float.
+  transpose(reinterpret_cast<const float*>(source), rows, columns / n, stride / n, reinterpret_cast<float*>(target));
 }
 
-/// (rows, columns) with `kTogether` rows interleaved; a last row that has no partner gets zeros.
-template <class T>
-void packInterleaved(const T* source, int64_t sourceStride, int64_t rows, int64_t columns, T* target) {
-  constexpr int64_t n = kTogether<T>;
-  for (int64_t row = 0; row < rows; row += n) {
-    for (int64_t column = 0; column < columns; ++column) {
-      for (int64_t i = 0; i < n; ++i) {
-        *target++ = row + i < rows ? source[(row + i) * sourceStride + column] : T(0.0f);
-      }
-    }
-  }
+/// Values (rows, columns), `stride` apart, with `kTogether` rows interleaved.
+void packValues(const float* source, int64_t stride, int64_t rows, int64_t columns, float* target) {
+  for (int64_t row = 0; row < rows; ++row) std::copy_n(source + row * stride, columns, target + row * columns);
+}
+
+void packValues(const c10::BFloat16* source, int64_t stride, int64_t rows, int64_t columns, c10::BFloat16* target) {
+  interleave(reinterpret_cast<const uint16_t*>(source), rows, columns, stride, reinterpret_cast<uint16_t*>(target));
 }
 
 template <class T>
@@ -149,15 +138,20 @@ struct Grid {
   }
 };
 
+/// The keys of a head, or its values.
 template <class T>
-void packHead(const Grid<T>& grid, const at::Tensor& k, const at::Tensor& v, int64_t head) {
+void packHead(const Grid<T>& grid, const at::Tensor& source, bool isKeys, int64_t head) {
   const int64_t b = head / grid.heads;
   const int64_t h = head % grid.heads;
   for (int64_t row = 0, tile = 0; row < grid.gridRows; row += grid.tileRows, ++tile) {
     const int64_t first = row * grid.gridColumns;
     const int64_t count = std::min(grid.tileRows, grid.gridRows - row) * grid.gridColumns;
-    packTransposed(rowsOf<T>(k, b, h, first), k.stride(2), count, grid.width, grid.keys(head, tile));
-    packInterleaved(rowsOf<T>(v, b, h, first), v.stride(2), count, grid.width, grid.values(head, tile));
+    const T* rows = rowsOf<T>(source, b, h, first);
+    if (isKeys) {
+      packKeys(rows, source.stride(2), count, grid.width, grid.keys(head, tile));
+    } else {
+      packValues(rows, source.stride(2), count, grid.width, grid.values(head, tile));
+    }
   }
 }
 
@@ -237,8 +231,11 @@ at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   grid.packedK = at::empty({heads, grid.positions, grid.width}, q.options());
   grid.packedV = at::empty({heads, grid.packedRows(), grid.width}, q.options());
   grid.out = at::empty({grid.batch, grid.positions, grid.heads, grid.width}, q.options());
-  at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t head = begin; head < end; ++head) packHead(grid, k, v, head);
+  at::parallel_for(0, 2 * heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const bool isKeys = task < heads;
+      packHead(grid, isKeys ? k : v, isKeys, task % heads);
+    }
   });
   const int64_t blocks = at::divup(grid.positions, kQueries);
   const int64_t queries = at::divup(grid.positions, blocks);
@@ -290,7 +287,8 @@ at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   const auto type = isBf16 ? at::kBFloat16 : at::kFloat;
   const auto typedRows = [&](const at::Tensor& tensor) {
     const at::Tensor typed = tensor.to(type);
-    return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.contiguous();
+    const bool areRows = typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) && typed.stride(2) % 2 == 0;
+    return areRows ? typed : typed.contiguous();
   };
   const auto attend = [&](auto zero) {
     using T = decltype(zero);
@@ -311,6 +309,7 @@ at::Tensor attendRelative(const at::Tensor& q, const at::Tensor& k, const at::Te
   expect(q.numel() > 0 && q.stride(3) == 1, "at least one value, those of a row side by side");
   if (q.scalar_type() == at::kFloat) return attendIn<float>(q, k, v, Bias<float>(tables), scale);
   expect(q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16(), "float32 or bfloat16");
+  expect(k.stride(2) % 2 == 0, "rows of keys that begin with a pair");
   return attendIn<c10::BFloat16>(q, k, v, Bias<c10::BFloat16>(tables), scale);
 }
 

@@ -77,17 +77,19 @@ std::shared_ptr<const ClassSet> Model::prepareClasses(const float* sentences, co
 std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& images) {
   const c10::InferenceMode inference;
   const at::ScalarType type = scalarType(options_.precision);
+  const bool isOnCpu = options_.device.is_cpu();
   std::vector<Frame> frames;
   std::vector<at::Tensor> inputs;
   for (const Image& image : images) {
     frames.push_back(Frame::of(image.width, image.height, options_.imageSize, options_.resizeMode));
-    inputs.push_back(options_.device.is_cpu()
-                         ? toInput(image, frames.back(), options_.normalisation)
-                         : toInputOn(options_.device, image, frames.back(), options_.normalisation, type));
+    inputs.push_back(isOnCpu ? toInput(image, frames.back(), options_.normalisation)
+                             : toInputOn(options_.device, image, frames.back(), options_.normalisation, type));
   }
   const auto batch = static_cast<int64_t>(images.size());
-  const at::Tensor all = batch == 1 ? inputs[0].unsqueeze(0) : at::stack(inputs);
-  const std::vector<at::Tensor> features = backend_->encode(all.to(type));
+  at::Tensor all = (batch == 1 ? inputs[0].unsqueeze(0) : at::stack(inputs)).to(type);
+  // With the channels of a position side by side oneDNN's convolutions rearrange nothing, neither do those after them.
+  if (isOnCpu) all = all.contiguous(at::MemoryFormat::ChannelsLast);
+  const std::vector<at::Tensor> features = backend_->encode(all);
   for (const at::Tensor& feature : features) {
     if (feature.dim() == 0 || feature.size(0) != batch) {
       throw Error(kBundleInvalid, "encoder.pt: forward returned features of another batch size");
@@ -100,7 +102,7 @@ std::vector<std::shared_ptr<Scene>> Model::encode(const std::vector<Image>& imag
       at::Tensor own = feature.narrow(0, i, 1).to(at::kFloat);
       // A slice of a batch would keep the features of the other images alive.
       if (batch > 1 && own.is_alias_of(feature)) own = own.clone();
-      ofImage.push_back(own.contiguous());
+      ofImage.push_back(std::move(own));
     }
     scenes.push_back(std::make_shared<Scene>(*this, std::move(ofImage), frames[i]));
   }

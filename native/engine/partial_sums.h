@@ -34,7 +34,7 @@ struct PartialSums {
   void weigh(float* scores, int64_t count, float* correction, T* weights) {
     const auto rows = static_cast<int64_t>(maximum.size());
     softmaxColumns(scores, count, rows, maximum.data(), sum.data(), correction);
-    transpose(scores, count, rows, weights);
+    transpose(scores, count, rows, rows, weights);
     scaleRows(values.data(), rows, width, correction);
   }
 

@@ -58,7 +58,7 @@ at::Tensor promptedImage(const at::Tensor& embedding, const at::Tensor& dense, i
           addValues(source + channel * positions, other + channel * positions, count, target);
         }
       }
-      transpose(sum.data(), channels, count, result.data_ptr<float>() + (prompt * positions + first) * channels);
+      transpose(sum.data(), channels, count, count, result.data_ptr<float>() + (prompt * positions + first) * channels);
     }
   });
   return result;

@@ -93,7 +93,7 @@ class RecyclingAllocator final : public c10::Allocator {
         use(block);
         return block;
       }
-      while (!kept_.empty() && usedBytes_ + keptBytes_ + static_cast<int64_t>(bytes) > peak_) {
+      while (!kept_.empty() && usedBytes_ + keptBytes_ + static_cast<int64_t>(bytes) > peak_ + kSpareMemory) {
         keptBytes_ -= static_cast<int64_t>(sizeOf(kept_.front()));
         old.splice(old.end(), kept_, kept_.begin());
       }

@@ -21,6 +21,9 @@ const float* valuesOf(const std::optional<at::Tensor>& tensor) {
   return tensor ? tensor->const_data_ptr<float>() : nullptr;
 }
 
+/// (B, F, H, W) to (B, H * W, F), one value after the other.
+at::Tensor rowsOf(const at::Tensor& image) { return hostFloat(image.flatten(2).transpose(1, 2)); }
+
 template <class T>
 struct Step {
   int64_t side, depth, channels, featureCount;
@@ -30,6 +33,7 @@ struct Step {
   std::vector<float> bias;
   std::optional<at::Tensor> normWeight, normBias;
   float epsilon;
+  /// (B, 4 * side * side, F)
   at::Tensor features;
   std::optional<at::Tensor> added;
   bool relu;
@@ -41,7 +45,7 @@ struct Step {
         featureCount(step.features.size(1)),
         places(packPlaces<T>(step.weight)),
         epsilon(static_cast<float>(step.epsilon)),
-        features(hostFloat(step.features)),
+        features(rowsOf(step.features)),
         relu(step.relu) {
     const at::Tensor ofFeatures = hostFloat(step.skipWeight.flatten(1).t());
     skip.pack(ofFeatures.const_data_ptr<float>(), featureCount, channels);
@@ -57,13 +61,12 @@ struct Step {
 template <class T>
 struct Scratch {
   std::vector<T> operands;
-  std::vector<float> normed, product, features, skip;
+  std::vector<float> normed, product, skip;
 
   explicit Scratch(const Step<T>& step)
       : operands(step.side * std::max(step.depth, 4 * step.featureCount)),
         normed(step.side * step.depth),
         product(step.side * 4 * step.channels),
-        features(4 * step.side * step.featureCount),
         skip(4 * step.side * step.channels) {}
 };
 
@@ -71,15 +74,11 @@ struct Scratch {
 template <class T>
 void skipOf(const Step<T>& step, int64_t image, int64_t row, Scratch<T>& scratch) {
   const int64_t positions = 4 * step.side;
-  const float* source = step.features.template const_data_ptr<float>() + image * step.features.stride(0);
-  float* gathered = scratch.features.data();
-  for (int64_t i = 0; i < step.featureCount; ++i) {
-    std::copy_n(source + i * step.features.stride(1) + row * positions, positions, gathered + i * positions);
-  }
-  T* operands = scratch.operands.data();
-  transpose(gathered, step.featureCount, positions, operands);
+  const float* features =
+      step.features.template const_data_ptr<float>() + (image * step.side + row) * positions * step.featureCount;
+  const T* rows = operand<T>(features, positions * step.featureCount, scratch.operands);
   fillRows(step.bias.data(), positions, step.channels, scratch.skip.data(), step.channels);
-  step.skip.multiply(operands, positions, step.featureCount, scratch.skip.data(), true);
+  step.skip.multiply(rows, positions, step.featureCount, scratch.skip.data(), true);
 }
 
 /// @param x (side, C)

@@ -61,7 +61,7 @@ std::vector<PackedMatrix<T>> packColumns(const at::Tensor& rows) {
   at::parallel_for(0, rows.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> transposed(width * columns);
     for (int64_t prompt = begin; prompt < end; ++prompt) {
-      transpose(rows.const_data_ptr<float>() + prompt * columns * width, columns, width, transposed.data());
+      transpose(rows.const_data_ptr<float>() + prompt * columns * width, columns, width, width, transposed.data());
       packed[prompt].pack(transposed.data(), width, columns);
     }
   });

@@ -140,6 +140,8 @@ class FrozenModule {
       at::Tensor tensor = value.toTensor();
       if (!tensor.defined()) continue;
       if (tensor.is_floating_point() && tensor.scalar_type() != type) tensor.set_data(tensor.to(type));
+      // As convolutions want their kernels where the channels of a position of the image lie side by side.
+      if (isOnCpu_ && tensor.dim() == 4) tensor.set_data(tensor.contiguous(at::MemoryFormat::ChannelsLast));
       bytes_ += static_cast<int64_t>(tensor.nbytes());
     }
   }

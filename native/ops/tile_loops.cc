@@ -101,17 +101,17 @@ SEG_SAM_INLINE void transposeSquare(const float* values, int64_t stride, T* tran
 #endif
 
 template <class T>
-SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t columns, T* transposed) {
+SEG_SAM_INLINE void transposeOf(const float* values, int64_t rows, int64_t columns, int64_t stride, T* transposed) {
   const int64_t wholeRows = rows / kLanes * kLanes;
   const int64_t wholeColumns = columns / kLanes * kLanes;
   for (int64_t row = 0; row < wholeRows; row += kLanes) {
     for (int64_t column = 0; column < wholeColumns; column += kLanes) {
-      transposeSquare(values + row * columns + column, columns, transposed + column * rows + row, rows);
+      transposeSquare(values + row * stride + column, stride, transposed + column * rows + row, rows);
     }
   }
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = row < wholeRows ? wholeColumns : 0; column < columns; ++column) {
-      store(values[row * columns + column], transposed + column * rows + row);
+      store(values[row * stride + column], transposed + column * rows + row);
     }
   }
 }
@@ -407,13 +407,13 @@ void scaleGelu(const float* values, int64_t rows, int64_t channels, const float*
 }
 
 SEG_SAM_CLONES
-void transpose(const float* values, int64_t rows, int64_t columns, float* transposed) {
-  transposeOf(values, rows, columns, transposed);
+void transpose(const float* values, int64_t rows, int64_t columns, int64_t stride, float* transposed) {
+  transposeOf(values, rows, columns, stride, transposed);
 }
 
 SEG_SAM_CLONES
-void transpose(const float* values, int64_t rows, int64_t columns, uint16_t* transposed) {
-  transposeOf(values, rows, columns, transposed);
+void transpose(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* transposed) {
+  transposeOf(values, rows, columns, stride, transposed);
 }
 
 SEG_SAM_CLONES

@@ -36,9 +36,9 @@ void scaleGelu(const float* values, int64_t rows, int64_t channels, const float*
 void scaleGelu(const float* values, int64_t rows, int64_t channels, const float* scales, const float* shifts,
                uint16_t* result);
 
-/// (rows, columns) to (columns, rows).
-void transpose(const float* values, int64_t rows, int64_t columns, float* transposed);
-void transpose(const float* values, int64_t rows, int64_t columns, uint16_t* transposed);
+/// (rows, columns), rows `stride` apart, to (columns, rows).
+void transpose(const float* values, int64_t rows, int64_t columns, int64_t stride, float* transposed);
+void transpose(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* transposed);
 
 /// (rows, columns), rows `stride` apart, to (rows / 2, columns, 2); a last row that has no partner gets zeros.
 void interleave(const float* values, int64_t rows, int64_t columns, int64_t stride, uint16_t* interleaved);

@@ -380,11 +380,15 @@ TEST("rows become columns, in float32 and rounded, whatever the size") {
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {8, 8}, {128, 64}, {7, 9}, {17, 8}, {8, 23}, {40, 33}}) {
     std::vector<float> values(rows * columns);
     for (float& value : values) value = normal(random);
+    std::vector<float> apart(rows * (columns + 3));
+    for (int64_t row = 0; row < rows; ++row) {
+      std::copy_n(values.begin() + row * columns, columns, apart.begin() + row * (columns + 3));
+    }
     std::vector<float> transposed(values.size());
     std::vector<uint16_t> narrow(values.size());
     std::vector<uint16_t> expected(values.size());
-    transpose(values.data(), rows, columns, transposed.data());
-    transpose(values.data(), rows, columns, narrow.data());
+    transpose(apart.data(), rows, columns, columns + 3, transposed.data());
+    transpose(values.data(), rows, columns, columns, narrow.data());
     roundValues(values.data(), rows * columns, expected.data());
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t column = 0; column < columns; ++column) {
