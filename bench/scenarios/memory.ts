@@ -9,10 +9,10 @@ const MB = 1e6
 const REST_SECONDS = 11
 /** At these shares of the requests the memory is looked at. */
 const STOPS = [0.2, 0.5, 1]
-/** V8's young generation, which else grows with any work whatsoever, by up to 32 MB, at some time. */
-const YOUNG_MB = 4
-/** What the rows of processes begin with whose young generation is limited. */
-export const LIMITED = `memory, young generation ${YOUNG_MB} MiB`
+/** V8's young generation has two or three of them, which grow to 16 MiB with any work whatsoever, at some time. */
+const SEMI_SPACE_MB = 4
+/** What the rows of processes begin with whose semi-spaces are limited. */
+export const LIMITED = `memory, semi-spaces of ${SEMI_SPACE_MB} MiB`
 
 interface Memory {
   rss: number
@@ -20,62 +20,46 @@ interface Memory {
 }
 
 /**
- * Resident memory of each peer's process: at rest after an encode, during one, and over many decodes; these also where
- * V8 may not let its young generation grow.
+ * Resident memory of each peer's process: at rest after an encode, during one, and over many decodes; all of it also
+ * where V8's young generation may not grow, so that growth of the peer's own can be told from it.
  */
 export async function memory(bench: Bench, size: Size): Promise<void> {
   const kinds = bench.kinds.filter(
     ({ command, operations }) => command === process.execPath && operations.includes('encode'),
   )
   for (const kind of kinds) {
-    await withChild(bench, size, kind, async (child) => {
-      await atRest(bench, size, child)
-      await overDecodes(bench, size, child, 'memory')
-    })
-    const limited = { ...kind, args: [`--max-semi-space-size=${YOUNG_MB}`, ...kind.args] }
-    await withChild(bench, size, limited, async (child) => {
-      await child.ask('encode')
-      await overDecodes(bench, size, child, LIMITED)
-    })
+    const limited = { ...kind, args: [`--max-semi-space-size=${SEMI_SPACE_MB}`, ...kind.args] }
+    await measured(bench, size, kind, 'memory')
+    await measured(bench, size, limited, LIMITED)
   }
 }
 
-async function withChild(bench: Bench, size: Size, kind: PeerKind, measure: (child: Child) => Promise<void>) {
+async function measured(bench: Bench, size: Size, kind: PeerKind, name: string) {
   const [child] = await bench.start(size, [kind])
   if (!child) return
+  const add = (what: string, bytes: number) =>
+    bench.add({ scenario: `${name}: ${what}`, size: size.name, peer: kind.name, unit: 'MB', values: [bytes / MB] })
   try {
-    await measure(child)
+    await child.ask('encode')
+    await child.ask('decode', { prompts: 1 })
+    if (!bench.options.quick) await setTimeout(1000 * REST_SECONDS)
+    const atRest = await memoryOf(child, 'forgetPeak')
+    await child.ask('encode')
+    add('at rest', atRest.rss)
+    add('peak of an encode', (await memoryOf(child, 'memory')).peak)
+    const { requests } = bench.options
+    let done = 0
+    for (const share of STOPS) {
+      const stop = Math.round(requests * share)
+      const { rss } = await memoryOf(child, 'decodes', { requests: stop - done })
+      done = stop
+      add(`after ${stop} decodes`, rss)
+    }
   } finally {
     await child.end()
   }
 }
 
-async function atRest(bench: Bench, size: Size, child: Child) {
-  await child.ask('encode')
-  await child.ask('decode', { prompts: 1 })
-  if (!bench.options.quick) await setTimeout(1000 * REST_SECONDS)
-  const { rss } = await memoryOf(child, 'forgetPeak')
-  await child.ask('encode')
-  const { peak } = await memoryOf(child, 'memory')
-  add(bench, size, child, 'memory: at rest', rss)
-  add(bench, size, child, 'memory: peak of an encode', peak)
-}
-
-async function overDecodes(bench: Bench, size: Size, child: Child, name: string) {
-  const { requests } = bench.options
-  let done = 0
-  for (const share of STOPS) {
-    const stop = Math.round(requests * share)
-    const { rss } = await memoryOf(child, 'decodes', { requests: stop - done })
-    done = stop
-    add(bench, size, child, `${name}: after ${stop} decodes`, rss)
-  }
-}
-
 async function memoryOf(child: Child, op: string, fields = {}): Promise<Memory> {
   return (await child.ask(op, fields)) as unknown as Memory
-}
-
-function add(bench: Bench, size: Size, child: Child, scenario: string, bytes: number) {
-  bench.add({ scenario, size: size.name, peer: child.kind.name, unit: 'MB', values: [bytes / MB] })
 }

@@ -250,6 +250,13 @@ at::Tensor attendIn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   return grid.out.transpose(1, 2);
 }
 
+/// Whether each row begins where two values may be read as one.
+bool liesInPairs(const at::Tensor& tensor) {
+  const auto address = reinterpret_cast<uintptr_t>(tensor.const_data_ptr());
+  return address % alignof(float) == 0 && tensor.stride(0) % 2 == 0 && tensor.stride(1) % 2 == 0 &&
+         tensor.stride(2) % 2 == 0;
+}
+
 void expect(bool holds, const char* what) { TORCH_CHECK(holds, "attend_grid: expected ", what); }
 
 void replaceBody(const std::shared_ptr<torch::jit::Graph>& shared) {
@@ -287,8 +294,8 @@ at::Tensor attendGrid(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   const auto type = isBf16 ? at::kBFloat16 : at::kFloat;
   const auto typedRows = [&](const at::Tensor& tensor) {
     const at::Tensor typed = tensor.to(type);
-    const bool areRows = typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) && typed.stride(2) % 2 == 0;
-    return areRows ? typed : typed.contiguous();
+    const bool areRows = typed.stride(3) == 1 && typed.stride(2) >= typed.size(3);
+    return areRows && (!isBf16 || liesInPairs(typed)) ? typed : typed.contiguous();
   };
   const auto attend = [&](auto zero) {
     using T = decltype(zero);
@@ -309,7 +316,7 @@ at::Tensor attendRelative(const at::Tensor& q, const at::Tensor& k, const at::Te
   expect(q.numel() > 0 && q.stride(3) == 1, "at least one value, those of a row side by side");
   if (q.scalar_type() == at::kFloat) return attendIn<float>(q, k, v, Bias<float>(tables), scale);
   expect(q.scalar_type() == at::kBFloat16 && q.size(3) % 2 == 0 && multipliesPackedBf16(), "float32 or bfloat16");
-  expect(k.stride(2) % 2 == 0, "rows of keys that begin with a pair");
+  expect(liesInPairs(k), "rows of keys that begin where a pair does");
   return attendIn<c10::BFloat16>(q, k, v, Bias<c10::BFloat16>(tables), scale);
 }
 

@@ -16,7 +16,7 @@ using torch::jit::attr::value;
 constexpr size_t kLeastBytes = 64 << 10;
 
 bool areEqual(const at::Tensor& a, const at::Tensor& b) {
-  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() && a.strides() == b.strides() &&
          std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
 }
 
@@ -58,8 +58,8 @@ void EqualConstants::unite(torch::jit::Block& block) {
     if (node->kind() != torch::jit::prim::Constant || !node->hasAttribute(value)) continue;
     if (node->kindOf(value) != AttributeKind::t) continue;
     const at::Tensor& tensor = node->t(value);
-    if (!tensor.defined() || !tensor.is_cpu() || tensor.layout() != at::kStrided || !tensor.is_contiguous() ||
-        tensor.nbytes() < kLeastBytes) {
+    if (!tensor.defined() || !tensor.is_cpu() || tensor.layout() != at::kStrided ||
+        !tensor.is_non_overlapping_and_dense() || tensor.nbytes() < kLeastBytes) {
       continue;
     }
     const auto known =

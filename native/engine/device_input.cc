@@ -24,15 +24,6 @@ at::ScalarType pixelType(PixelType type) {
   return at::kFloat;
 }
 
-/// Writes a (resizedHeight, resizedWidth) plane on the 0-255 scale to its part of one channel of a (3, side, side)
-/// input.
-void normalise(const at::Tensor& plane, int64_t channel, const Normalisation& normalisation, at::Tensor& input) {
-  input[channel]
-      .narrow(0, 0, plane.size(0))
-      .narrow(1, 0, plane.size(1))
-      .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
-}
-
 }  // namespace
 
 at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, const Normalisation& normalisation,
@@ -48,7 +39,11 @@ at::Tensor toInputOn(at::Device device, const Image& image, const Frame& frame, 
   const at::Tensor planes = resize(windowed.nan_to_num(0.0).clamp(0, 255).contiguous(), frame)[0];
   at::Tensor input = at::zeros({3, frame.side, frame.side}, at::TensorOptions(at::kFloat).device(device));
   for (int64_t channel = 0; channel < 3; ++channel) {
-    normalise(planes[std::min(channel, planes.size(0) - 1)], channel, normalisation, input);
+    const at::Tensor plane = planes[std::min(channel, planes.size(0) - 1)];
+    input[channel]
+        .narrow(0, 0, plane.size(0))
+        .narrow(1, 0, plane.size(1))
+        .copy_((plane - normalisation.mean[channel]) / normalisation.std[channel]);
   }
   return input.to(type);
 }

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include "ops/input_rows.h"
-#include "ops/window.h"
 
 namespace segsam {
 
@@ -23,7 +22,7 @@ at::Tensor resize(const at::Tensor& planes, const Frame& frame) {
 }
 
 at::Tensor toInput(const Image& image, const Frame& frame, const Normalisation& normalisation) {
-  const InputRows rows(image, windowOf(image), frame, normalisation);
+  const InputRows rows(image, frame, normalisation);
   at::Tensor input = at::empty({3, frame.side, frame.side}, at::kFloat);
   auto* values = input.data_ptr<float>();
   at::parallel_for(0, frame.side, kRowsPerTask, [&](int64_t begin, int64_t end) { rows.write(begin, end, values); });

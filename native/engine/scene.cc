@@ -131,11 +131,11 @@ ChunkOutput binaryOutput(const BinaryOutput& output, int64_t count, int64_t side
 
 Scene::Scene(Model& model, Features features, const Frame& frame)
     : features_(std::move(features)), frame_(frame), meter_(model.scenes()) {
-  // As the decoders read them on the CPU, and as the encoder writes them there: the channels of a position side by
-  // side.
+  // As the decoders read them: on the CPU with the channels of a position side by side, as the encoder writes them
+  // there, on a device one plane after the other.
   for (at::Tensor& feature : features_) {
-    const bool isImage = feature.device().is_cpu() && feature.dim() == 4;
-    feature = feature.contiguous(isImage ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+    const bool channelsLast = feature.device().is_cpu() && feature.dim() == 4;
+    feature = feature.contiguous(channelsLast ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
   }
   decoded_ = model.backend().share(features_, model.options().namesObjects);
   bytes_ = bytesOf(decoded_);

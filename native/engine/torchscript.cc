@@ -100,6 +100,7 @@ class FrozenModule {
                   "precision int8: " + path_ + " has no blocks that can compute so. Use precision auto");
     }
     convert(module, arithmetic.type);
+    if (device.is_cpu()) arrangeKernels(module);
     if (!arithmetic.inBytes) fuseEncoder(module, device, arithmetic.type, &kernelFailure_);
     if (device.is_cpu()) fuseAttention(module);
     fuseDecoder(module, device, arithmetic.rounded, &kernelFailure_);
@@ -140,9 +141,16 @@ class FrozenModule {
       at::Tensor tensor = value.toTensor();
       if (!tensor.defined()) continue;
       if (tensor.is_floating_point() && tensor.scalar_type() != type) tensor.set_data(tensor.to(type));
-      // As convolutions want their kernels where the channels of a position of the image lie side by side.
-      if (isOnCpu_ && tensor.dim() == 4) tensor.set_data(tensor.contiguous(at::MemoryFormat::ChannelsLast));
       bytes_ += static_cast<int64_t>(tensor.nbytes());
+    }
+  }
+
+  /// As convolutions want their kernels where the channels of a position of the image lie side by side.
+  static void arrangeKernels(const Module& module) {
+    for (const Module& part : module.modules()) {
+      if (!part.hasattr("weight") || !part.attr("weight").isTensor()) continue;
+      at::Tensor weight = part.attr("weight").toTensor();
+      if (weight.defined() && weight.dim() == 4) weight.set_data(weight.contiguous(at::MemoryFormat::ChannelsLast));
     }
   }
 

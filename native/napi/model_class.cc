@@ -1,6 +1,7 @@
 #include "napi/model_class.h"
 
 #include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
 #include <array>
@@ -188,6 +189,9 @@ size_t bytesOf(PixelType type) {
   return 0;
 }
 
+/// Copies of pixels that are kept for later images, in bytes.
+constexpr size_t kLargestKept = size_t{64} << 20;
+
 struct ImageArgument {
   Image image;
   /// The copy of the pixels; empty where they are borrowed.
@@ -225,8 +229,10 @@ ImageArgument readImage(const Napi::Value& value) {
   image.pixels = view.elements;
   if (borrow) return {image, {}, pixels};
   const size_t bytes = view.length * bytesOf(image.type);
-  // Memory of an earlier image where there is some: the system takes longer to clear new pages than this to fill them.
-  c10::DataPtr copy = c10::GetAllocator(c10::kCPU)->allocate(bytes);
+  // Memory that was used before, where there is some: the system takes longer to clear new pages than this to fill
+  // them. What few images have the size of goes back at once.
+  c10::DataPtr copy = bytes > kLargestKept ? c10::GetDefaultCPUAllocator()->allocate(bytes)
+                                           : c10::GetAllocator(c10::kCPU)->allocate(bytes);
   useLargePages(copy.get(), static_cast<int64_t>(bytes));
   std::memcpy(copy.get(), view.elements, bytes);
   image.pixels = copy.get();

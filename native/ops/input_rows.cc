@@ -11,7 +11,7 @@ namespace segsam {
 
 namespace {
 
-/// Pixels of a row of the image, whatever the channels, and what they count.
+/// The values of a row of the image, all channels side by side (alpha too, which nobody reads then), and their weight.
 template <class Pixel>
 struct WeighedRow {
   const Pixel* pixels;
@@ -86,10 +86,9 @@ InputRows::Axis::Axis(int64_t from, int64_t to) {
   begin_.push_back(std::ssize(weights_));
 }
 
-InputRows::InputRows(const Image& image, const std::array<double, 2>& window, const Frame& frame,
-                     const Normalisation& normalisation)
+InputRows::InputRows(const Image& image, const Frame& frame, const Normalisation& normalisation)
     : image_(image),
-      window_(window),
+      window_(windowOf(image)),
       frame_(frame),
       normalisation_(normalisation),
       columns_(frame.width, frame.resizedWidth),

@@ -9,16 +9,13 @@
 
 namespace segsam {
 
-/// An image as the model's input: windowed to 0-255 and clamped there, resized bilinearly with antialiasing,
-/// normalised, and padded with zeros to the right and below. Pixels that are not a number count as the window's lower
-/// end. Values between are not rounded to 8 bits. Source of the filter: a triangle as wide as the reduction, as in
-/// Pillow
-/// (`Image.Resampling.BILINEAR`).
+/// An image as the model's input: windowed to 0-255 and clamped there (ops/window.h), resized bilinearly with
+/// antialiasing, normalised, and padded with zeros to the right and below. Pixels that are not a number count as the
+/// window's lower end; values between pixels are not rounded to 8 bits.
+/// Source of the filter, a triangle as wide as the reduction: Pillow, `Image.Resampling.BILINEAR`.
 class InputRows {
  public:
-  /// @param window intensities that become 0 and 255
-  InputRows(const Image& image, const std::array<double, 2>& window, const Frame& frame,
-            const Normalisation& normalisation);
+  InputRows(const Image& image, const Frame& frame, const Normalisation& normalisation);
 
   /// Rows [begin, end) of each channel. Safe to call from several threads for different rows.
   /// @param input (3, side, side)

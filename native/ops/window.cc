@@ -33,13 +33,17 @@ void forEachValue(const Image& image, const Visit& visit) {
   }
 }
 
+/// Its bits as a number that is larger for a larger float.
+inline uint32_t orderOf(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
+}
+
 /// 65,536 levels in the order of the values: of an integer each is one, of a float those with the same upper 16 bits.
 template <class Pixel>
 int64_t levelOf(Pixel value) {
   if constexpr (std::is_floating_point_v<Pixel>) {
-    const auto bits = std::bit_cast<uint32_t>(value);
-    const uint32_t ordered = (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
-    return ordered >> 16;
+    return orderOf(value) / kLevels;
   } else {
     return static_cast<int64_t>(value) - std::numeric_limits<Pixel>::min();
   }
@@ -66,33 +70,37 @@ class Ranks {
 
  private:
   double at(int64_t rank) {
-    int64_t level = 0;
-    for (; rank >= counts_[level]; ++level) rank -= counts_[level];
+    const int64_t level = walk(counts_, rank);
     if constexpr (std::is_floating_point_v<Pixel>) {
-      const auto place = valuesOf(level).begin() + rank;
-      std::nth_element(values_.begin(), place, values_.end());
-      return *place;
+      if (std::exchange(level_, level) != level) countWithin(level);
+      const auto ordered = static_cast<uint32_t>(level * kLevels + walk(within_, rank));
+      return std::bit_cast<Pixel>((ordered >> 31) != 0 ? ordered & 0x7fffffffU : ~ordered);
     } else {
       return static_cast<double>(level + std::numeric_limits<Pixel>::min());
     }
   }
 
-  std::vector<Pixel>& valuesOf(int64_t level) {
-    if (std::exchange(level_, level) == level) return values_;
-    values_.clear();
-    values_.reserve(counts_[level]);
+  /// The level of a rank, which becomes the rank within it.
+  static int64_t walk(const std::vector<int64_t>& counts, int64_t& rank) {
+    int64_t level = 0;
+    for (; rank >= counts[level]; ++level) rank -= counts[level];
+    return level;
+  }
+
+  /// Counts the floats of a level by their lower 16 bits.
+  void countWithin(int64_t level) {
+    within_.assign(kLevels, 0);
     forEachValue<Pixel>(image_, [&](Pixel value) {
-      if (levelOf(value) == level) values_.push_back(value);
+      const uint32_t ordered = orderOf(value);
+      if (ordered / kLevels == level) ++within_[ordered % kLevels];
     });
-    return values_;
   }
 
   const Image& image_;
   std::vector<int64_t> counts_;
   int64_t count_ = 0;
-  /// The values of one level, in any order.
-  std::vector<Pixel> values_;
   int64_t level_ = -1;
+  std::vector<int64_t> within_;
 };
 
 template <class Pixel>

@@ -25,6 +25,7 @@
 #include "engine/model.h"
 #include "engine/scene.h"
 #include "engine/work.h"
+#include "ops/input_rows.h"
 #include "ops/mask_bits.h"
 #include "tiny_bundle.h"
 
@@ -457,6 +458,49 @@ TEST("a scene is restored from its features") {
   EXPECT(at::equal(restored->features()[0], scene->features()[0]));
   EXPECT(restored->frame().width == 30 && restored->frame().height == 20);
   EXPECT_EQUAL(fake.model->scenes()->bytes.load(), 2 * scene->bytes());
+}
+
+TEST("on the CPU images and features have the channels of a position side by side, and are saved plane after plane") {
+  class Planes : public FakeBackend {
+   public:
+    std::vector<at::Tensor> encode(const at::Tensor& images) override {
+      areChannelsLast = images.is_contiguous(at::MemoryFormat::ChannelsLast) && !images.is_contiguous();
+      const at::Tensor first = images.narrow(2, 0, 5).narrow(3, 0, 7);
+      return {first, images.narrow(1, 0, 2).contiguous(at::MemoryFormat::ChannelsLast),
+              images.flatten(1).narrow(1, 0, 3)};
+    }
+    bool areChannelsLast = false;
+  };
+  auto owned = std::make_unique<Planes>();
+  Planes* const backend = owned.get();
+  Model model(std::move(owned), TinyBundle::options());
+  const auto pixels = noise(40 * 30 * 3);
+  const Image image = imageOf(pixels, PixelType::kUint8, 40, 30, 3);
+  const int64_t side = model.options().imageSize;
+  const at::Tensor input =
+      toInput(image, Frame::of(40, 30, side, model.options().resizeMode), model.options().normalisation);
+  std::vector<float> byRows(input.numel());
+  InputRows(image, Frame::of(40, 30, side, model.options().resizeMode), model.options().normalisation)
+      .write(0, side, byRows.data());
+  EXPECT(std::equal(byRows.begin(), byRows.end(), input.const_data_ptr<float>()));
+  for (const auto& scene : model.encode({image, image})) {
+    EXPECT(backend->areChannelsLast);
+    const Features& features = scene->features();
+    EXPECT(features[0].is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT(features[1].is_contiguous(at::MemoryFormat::ChannelsLast));
+    std::vector<float> values(scene->featureValues());
+    scene->copyFeatures(values.data());
+    const at::Tensor expected = at::cat({input.narrow(1, 0, 5).narrow(2, 0, 7).flatten(),
+                                         input.narrow(0, 0, 2).flatten(), input.flatten().narrow(0, 0, 3)});
+    EXPECT(std::equal(values.begin(), values.end(), expected.const_data_ptr<float>()) &&
+           expected.numel() == std::ssize(values));
+    const auto restored = model.restore(
+        40, 30, {features[0].sizes().vec(), features[1].sizes().vec(), features[2].sizes().vec()}, values.data());
+    for (size_t i = 0; i < features.size(); ++i) {
+      EXPECT(at::equal(restored->features()[i], features[i]));
+      EXPECT(i == 2 || restored->features()[i].is_contiguous(at::MemoryFormat::ChannelsLast));
+    }
+  }
 }
 
 TEST("a batch gives the scenes that single images give, each with memory of its own") {

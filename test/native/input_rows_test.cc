@@ -57,7 +57,7 @@ struct Input {
 
   Input(const Image& image, const Frame& frame, const Normalisation& normalisation = kPlain)
       : values(3 * frame.side * frame.side, kNotANumber), side(frame.side) {
-    const InputRows rows(image, windowOf(image), frame, normalisation);
+    const InputRows rows(image, frame, normalisation);
     rows.write(side / 3, side, values.data());
     rows.write(0, side / 3, values.data());
   }
