@@ -9,7 +9,7 @@ const image = discImage(512, 512)
  *
  * @returns ends when the device is free again
  */
-export async function holdDevice(model: SegSam, images = 48): Promise<{ free: Promise<void> }> {
+export async function holdDevice(model: SegSam, images = 240): Promise<{ free: Promise<void> }> {
   let isFree = false
   const free = model.encode(Array.from({ length: images }, () => image)).then((scenes) => {
     for (const scene of scenes) scene.dispose()

@@ -318,7 +318,7 @@ describe('loading', () => {
     const controller = new AbortController()
     const reason = new Error('enough')
     // Longer than the bundle is read and checked, also where other tests keep the cores busy.
-    const { free } = await holdDevice(one, 960)
+    const { free } = await holdDevice(one, 1600)
     let isFree = false
     const freed = free.then(() => {
       isFree = true
